@@ -1,0 +1,201 @@
+import { inspect } from 'node:util';
+
+import { FarmError, formatBytes } from '@farm/protocol';
+import type { Explanation, SchedulerInfo, StoryEntry } from '@farm/protocol';
+import { EventEmitter } from 'eventemitter3';
+
+import { type ClientOptions, type ClientTarget, checkTarget } from './client-options.ts';
+import { connectTo } from './connect.ts';
+import { Deadline } from './deadline.ts';
+import type { Future } from './future.ts';
+import { type GatherOptions, gather } from './gather.ts';
+import { Session } from './session.ts';
+import { Submitter } from './submitter.ts';
+import type { Gathered, GatheredSkipping } from './types.ts';
+
+/** What a client emits. */
+export interface ClientEvents {
+  /** The connection stands. */
+  connected: [info: SchedulerInfo];
+  /** The client has ended: it was closed, or could not connect, or lost its connection. */
+  closed: [why: FarmError];
+}
+
+/** How to wait for workers. */
+export interface WaitForWorkersOptions {
+  /**
+   * Milliseconds until it is given up with `ERR_TIMEOUT`.
+   * @default no limit
+   */
+  readonly timeoutMs?: number;
+}
+
+/**
+ * The way to a cluster: submits tasks, gets results.
+ *
+ * Making one begins to connect and returns at once; what is submitted meanwhile waits. If the
+ * connection cannot be made, or is lost, every result that is waited for rejects with the reason.
+ * A program ends by itself although its client is open, as soon as nothing is waited for.
+ *
+ * @example
+ * await using client = new Client({ schedulerFile: 'scheduler.json' });
+ * const squares = client.map((x: number) => x ** 2, [0, 1, 2, 3]);
+ * console.log(await client.gather(squares)); // [0, 1, 4, 9]
+ */
+export class Client extends Submitter implements AsyncDisposable {
+  readonly #session: Session;
+  readonly #events: EventEmitter<ClientEvents>;
+  readonly #target: string;
+  readonly #closeOwnCluster: () => Promise<void>;
+  #info: SchedulerInfo | undefined;
+  #closing: Promise<void> | undefined;
+
+  /**
+   * @param target - An address (`tcp://host:port`), `{ schedulerFile }` or other options, a cluster,
+   *   or nothing: then a local cluster is started, and ended by `close()`.
+   * @throws FarmError `ERR_ARGUMENT` or `ERR_ADDRESS` for a target that cannot be one.
+   */
+  constructor(target?: ClientTarget, options?: ClientOptions) {
+    const checked = checkTarget(target, options);
+    const { connect, closeOwnCluster } = connectTo(checked);
+    const events = new EventEmitter<ClientEvents>();
+    const session = new Session(connect, {
+      connected: (info) => {
+        this.#info = info;
+        events.emit('connected', info);
+      },
+      ended: (why) => events.emit('closed', why),
+    });
+    super(session, {});
+    this.#session = session;
+    this.#events = events;
+    this.#target = checked.address ?? checked.schedulerFile ?? 'a local cluster';
+    this.#closeOwnCluster = closeOwnCluster;
+  }
+
+  /** Calls `listener` at each event. Returns a function that stops it. */
+  on<E extends keyof ClientEvents>(
+    event: E,
+    listener: (...args: ClientEvents[E]) => void,
+  ): () => void {
+    // SAFE: the emitter's own listener type is this one, spelled through a conditional type.
+    const plain = listener as EventEmitter.EventListener<ClientEvents, E>;
+    this.#events.on(event, plain);
+    return () => this.#events.off(event, plain);
+  }
+
+  /**
+   * Resolves once connected.
+   *
+   * @throws FarmError why it cannot connect: `ERR_CONNECT`, `ERR_UNAUTHORIZED`, `ERR_VERSION`,
+   *   `ERR_SCHEDULER_FILE`, … or `ERR_CLOSED`.
+   */
+  async ready(): Promise<void> {
+    await this.#session.ready();
+    this.#session.assertOpen();
+  }
+
+  /**
+   * Waits for all futures inside nested arrays, objects, Maps and Sets, and gives the same
+   * containers with their results.
+   *
+   * @throws What the first failed task threw, unless `errors` is `'skip'`.
+   *
+   * @example
+   * await client.gather({ mean: future, parts: [one, two] }); // { mean: 3, parts: [1, 5] }
+   */
+  gather<T>(nested: T, options?: { readonly errors?: 'raise' }): Promise<Gathered<T>>;
+  gather<T>(nested: T, options: { readonly errors: 'skip' }): Promise<GatheredSkipping<T>>;
+  async gather<T>(
+    nested: T,
+    options: GatherOptions = {},
+  ): Promise<Gathered<T> | GatheredSkipping<T>> {
+    return await gather(nested, options);
+  }
+
+  /** The scheduler's address, workers and counts of tasks, as they are now. */
+  async schedulerInfo(): Promise<SchedulerInfo> {
+    this.#info = await this.#session.ask('scheduler-info', null);
+    return this.#info;
+  }
+
+  /**
+   * Waits until at least `count` workers are connected. Tasks may be submitted before: they wait.
+   *
+   * @returns How many there are.
+   * @throws FarmError `ERR_TIMEOUT`
+   */
+  async waitForWorkers(count: number, options: WaitForWorkersOptions = {}): Promise<number> {
+    if (!Number.isSafeInteger(count) || count < 0) {
+      throw new FarmError(
+        'ERR_ARGUMENT',
+        `waitForWorkers: ${String(count)} is not a number of workers`,
+      );
+    }
+    const workers = count === 1 ? '1 worker' : `${count} workers`;
+    using deadline = new Deadline(options, () => `${workers} did not connect`);
+    const present = await deadline.race(this.#session.ask('wait-for-workers', { count }));
+    await deadline.race(this.schedulerInfo());
+    return present;
+  }
+
+  /** Says why a task is where it is, and for each worker why it does not run there. */
+  async explain(task: Future | string): Promise<Explanation> {
+    return await this.#session.ask('explain', { key: keyOf(task) });
+  }
+
+  /** What happened to a task, oldest first, as far as the scheduler remembers. */
+  async story(task: Future | string): Promise<readonly StoryEntry[]> {
+    return await this.#session.ask('story', { key: keyOf(task) });
+  }
+
+  /**
+   * Leaves the cluster, which stays up for others; this client's futures are released, and results
+   * that are waited for reject with `ERR_CLOSED`. A local cluster that this client started is ended.
+   * Idempotent.
+   */
+  async close(): Promise<void> {
+    this.#closing ??= this.#close();
+    await this.#closing;
+  }
+
+  /** {@link close}, at the end of an `await using` block. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /**
+   * Ends the whole cluster, scheduler and workers, for all clients. Resolves when the scheduler has
+   * closed the connection.
+   */
+  async shutdown(): Promise<void> {
+    await this.#session.shutdown('a client asked for it');
+    await this.close();
+  }
+
+  /** As Dask prints it: `<Client: 'tcp://10.0.0.1:8786' processes=2 threads=4, memory=8.00 GiB>`. */
+  override toString(): string {
+    const address = `'${this.#session.address ?? this.#target}'`;
+    if (this.#session.ended !== undefined) return `<Client: ${address} closed>`;
+    if (this.#info === undefined) return `<Client: ${address} not connected>`;
+    const { workers } = this.#info;
+    const threads = workers.reduce((sum, worker) => sum + worker.nthreads, 0);
+    const memory = workers.reduce((sum, worker) => sum + (worker.memoryLimitBytes ?? 0), 0);
+    const counts = `processes=${workers.length} threads=${threads}`;
+    return `<Client: ${address} ${counts}, memory=${formatBytes(memory)}>`;
+  }
+
+  static {
+    // Not in the class body: declarations cannot name symbols that are imported.
+    Object.defineProperty(Client.prototype, inspect.custom, { value: Client.prototype.toString });
+  }
+
+  async #close(): Promise<void> {
+    await this.#session.close();
+    await this.#closeOwnCluster();
+  }
+}
+
+function keyOf(task: Future | string): string {
+  return typeof task === 'string' ? task : task.key;
+}

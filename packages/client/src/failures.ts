@@ -1,0 +1,77 @@
+import {
+  type CommandResult,
+  type ErrorCode,
+  type Failure,
+  FarmError,
+  type FarmErrorOptions,
+  failure,
+} from '@farm/protocol';
+import { decodeError } from '@farm/protocol/value';
+
+import { CommandError } from './command-error.ts';
+
+/** What farm knows of an error that a task threw. */
+export interface TaskFailure {
+  readonly code: ErrorCode;
+  /** Key of the task whose result was asked for. */
+  readonly key: string;
+  /** Key of the task that failed: another one where a dependency failed. */
+  readonly origin: string;
+  /** Name of the worker it failed on, if any. */
+  readonly worker: string | null;
+}
+
+const details = new WeakMap<object, TaskFailure>();
+
+/**
+ * Tells where an error that `result()` rejected with comes from: which task threw it, and on which
+ * worker. Undefined for errors that no task failed with.
+ *
+ * @example
+ * try { await total.result(); }
+ * catch (error) { console.error(error, 'in task', failureOf(error)?.origin); }
+ */
+export function failureOf(error: unknown): TaskFailure | undefined {
+  return typeof error === 'object' && error !== null ? details.get(error) : undefined;
+}
+
+/** What `result()` of task `key` rejects with: what user code threw, or an error of farm. */
+export function errorOf(why: Failure, key: string): unknown {
+  const error = rebuild(why, key);
+  if (typeof error === 'object' && error !== null) {
+    const origin = why.origin === '' ? key : why.origin;
+    details.set(error, { code: why.code, key, origin, worker: why.worker });
+  }
+  return error;
+}
+
+/** A failure all pending tasks of a client share: what happened to its connection. */
+export function failureFrom(error: FarmError): Failure {
+  return failure(error.code, error.message, '', null, null);
+}
+
+function rebuild(why: Failure, key: string): unknown {
+  const options: FarmErrorOptions =
+    why.worker === null ? { key } : { key, worker: why.worker };
+  if (why.error === null) return new FarmError(why.code, why.message, options);
+  const thrown: unknown = decodeError(why.error);
+  if (why.code === 'ERR_COMMAND' && thrown instanceof Error) {
+    const cause = thrown.cause === undefined ? {} : { cause: thrown.cause };
+    return new CommandError(thrown.message, commandResult(thrown), { ...options, ...cause });
+  }
+  return thrown;
+}
+
+function commandResult(error: Error): CommandResult {
+  const fields = new Map<string, unknown>(Object.entries(error));
+  const text = (name: string): string => String(fields.get(name) ?? '');
+  const exitCode = fields.get('exitCode');
+  const signal = fields.get('signal');
+  return {
+    exitCode: typeof exitCode === 'number' ? exitCode : null,
+    signal: typeof signal === 'string' ? signal : null,
+    stdout: text('stdout'),
+    stderr: text('stderr'),
+    durationMs: Number(fields.get('durationMs') ?? 0),
+  };
+}

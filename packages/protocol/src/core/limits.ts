@@ -1,0 +1,38 @@
+/**
+ * Every limit of the wire, with its default. A limit that is reached is an error with a code,
+ * never a silent wait. Sizes are bytes, durations milliseconds.
+ */
+export const LIMITS = {
+  /** Largest WebSocket message either side accepts. Larger data travels in chunks. */
+  frameBytesMax: 67_108_864,
+  /** One chunk of bulk data. */
+  bulkChunkBytes: 1_048_576,
+  /** Chunks of one value requested ahead. */
+  bulkChunksInFlightMax: 8,
+  /** Results up to this size travel inside the completion message. */
+  inlineValueBytesMax: 4_096,
+  /** Sum of inline results the scheduler keeps for later dependents and clients. */
+  inlineTotalBytesMax: 67_108_864,
+  /** Tasks in one submit message; a larger map is sent as several blocks. */
+  blockTasksMax: 65_536,
+  /** Bytes of encoded arguments in one submit message. */
+  blockBytesMax: 16_777_216,
+  /** Bytes of one encoded argument list. */
+  argumentsBytesMax: 50_331_648,
+  /** A connection must finish its handshake within this time. */
+  handshakeMs: 10_000,
+  /** Connections that have not finished their handshake. */
+  handshakesOpenMax: 256,
+  /** Bytes queued towards one peer before it counts as a slow consumer and is dropped. */
+  sendBufferBytesMax: 268_435_456,
+  /** Nesting depth of a user value. */
+  valueDepthMax: 1_000,
+  /** Bytes of text kept of a remote error's message and of its stack. */
+  errorTextMax: 10_000,
+  /** Length of a key in UTF-16 units. */
+  keyLengthMax: 1_024,
+  /** Entries of the scheduler's transition log. */
+  storyEntriesMax: 10_000,
+  /** Deaths of its workers after which a task is blamed (Dask's allowed-failures). */
+  allowedFailures: 3,
+} as const;

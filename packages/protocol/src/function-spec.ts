@@ -1,0 +1,68 @@
+/**
+ * How a task names its code. Encoded by the client with `encodeValue`, opaque to the scheduler,
+ * decoded by workers.
+ */
+
+/** A self-contained function by its source text. */
+export interface SourceFunction {
+  readonly kind: 'source';
+  readonly name: string;
+  /** An expression that evaluates to the function. */
+  readonly source: string;
+}
+
+/** An export of a module that workers can import. */
+export interface ModuleFunction {
+  readonly kind: 'module';
+  readonly name: string;
+  /** `file:` URL or bare specifier. */
+  readonly url: string;
+  readonly exportName: string;
+}
+
+/** Stands for argument `arg` of the task, in a command's texts. */
+export interface ArgumentSlot {
+  readonly arg: number;
+}
+
+/** Text with argument slots; an array is joined without separator. */
+export type CommandText = string | ArgumentSlot | readonly (string | ArgumentSlot)[];
+
+/** What happens to an output stream of a command. */
+export type CommandOutput =
+  | { readonly to: 'capture' }
+  | { readonly to: 'ignore' }
+  | { readonly to: 'file'; readonly path: CommandText; readonly append: boolean };
+
+/** A program to run; argv stays an array. */
+export interface CommandFunction {
+  readonly kind: 'command';
+  readonly name: string;
+  readonly file: CommandText;
+  readonly args: readonly CommandText[];
+  /** Null means the worker's own directory. */
+  readonly cwd: CommandText | null;
+  /** Merged over the worker's environment. */
+  readonly env: readonly (readonly [name: string, value: CommandText])[];
+  /** Text given to standard input; null closes it. */
+  readonly stdin: CommandText | null;
+  readonly stdout: CommandOutput;
+  readonly stderr: CommandOutput;
+  /** Exit codes that are a success. */
+  readonly acceptExitCodes: readonly number[];
+  /** Captured output beyond this many bytes is dropped from the middle, per stream. */
+  readonly captureBytesMax: number;
+}
+
+/** Code of a task. */
+export type FunctionSpec = SourceFunction | ModuleFunction | CommandFunction;
+
+/** What a command's future resolves to. */
+export interface CommandResult {
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  /** Captured text; empty where the stream goes to a file or is ignored. */
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly durationMs: number;
+}

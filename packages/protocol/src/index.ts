@@ -1,0 +1,73 @@
+/**
+ * The wire of farm: messages, values, connections, addresses, the scheduler file.
+ *
+ * @module
+ */
+export * from './core/index.ts';
+export type { BulkFrame, Connection, ConnectionHandlers } from './connection.ts';
+export type {
+  ArgumentSlot,
+  CommandFunction,
+  CommandOutput,
+  CommandResult,
+  CommandText,
+  FunctionSpec,
+  ModuleFunction,
+  SourceFunction,
+} from './function-spec.ts';
+export { formatAddress, parseAddress, webSocketUrl } from './address.ts';
+export type { Address } from './address.ts';
+export { createLogger, silentLogger } from './logger.ts';
+export type { LogLevel, Logger } from './logger.ts';
+export { interfaceAddress, isLoopback, localAddresses } from './network-interface.ts';
+export { EXIT_WITH_STDIN, watchParent } from './parent-watch.ts';
+export { onShutdownSignal } from './shutdown-signals.ts';
+export { formatBytes, formatDuration, parseBytes, parseDuration } from './units.ts';
+export { decodeBatch, encodeBatch } from './codec/batch.ts';
+export { decodeBulk, encodeBulkHeader } from './codec/bulk.ts';
+export { checkMessage } from './codec/check-message.ts';
+export type { MessagesBySpeaker, Speaker } from './codec/check-message.ts';
+export type { AcceptedConnections, DialedConnections } from './transport/dialogue.ts';
+export type { HelloByRole } from './transport/handshake.ts';
+export { inprocPair } from './transport/inproc.ts';
+export type { InprocOptions, InprocPair } from './transport/inproc.ts';
+export { LIVENESS_TIMES } from './transport/liveness.ts';
+export type { LivenessTimes } from './transport/liveness.ts';
+export { dial } from './transport/ws-client.ts';
+export type { DialOptions, Dialed } from './transport/ws-client.ts';
+export { FarmServer } from './transport/ws-server.ts';
+export type {
+  ConnectionArguments,
+  FarmServerOptions,
+  HelloArguments,
+  HelloVerdict,
+  Remote,
+} from './transport/ws-server.ts';
+export { findCredential, removeCredential, writeCredential } from './scheduler-file/credentials.ts';
+export type { Credential } from './scheduler-file/credentials.ts';
+export {
+  describeSchedulerFile,
+  isStale,
+  readSchedulerFile,
+  removeSchedulerFile,
+  writeSchedulerFile,
+} from './scheduler-file/scheduler-file.ts';
+export type {
+  ReadSchedulerFileOptions,
+  SchedulerFile,
+  SchedulerFileInfo,
+  TokenRole,
+} from './scheduler-file/scheduler-file.ts';
+export { makeToken } from './scheduler-file/token.ts';
+export { waitForSchedulerFile } from './scheduler-file/wait.ts';
+export type { WaitForSchedulerFileOptions } from './scheduler-file/wait.ts';
+export {
+  FUTURE,
+  ValueColumn,
+  decodeError,
+  decodeValue,
+  encodeError,
+  encodeValue,
+  errorText,
+} from './value/index.ts';
+export type { DecodeOptions, EncodeOptions, EncodedColumn, EncodedValue } from './value/index.ts';

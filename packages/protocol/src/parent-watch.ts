@@ -1,0 +1,25 @@
+/** Set in the environment of a child that is to end with its parent. */
+export const EXIT_WITH_STDIN = 'FARM_EXIT_WITH_STDIN';
+
+/**
+ * Calls `onGone` when the parent process is gone, however it went: the parent holds the other end
+ * of this process's standard input, and the kernel closes it. Does nothing unless the parent set
+ * {@link EXIT_WITH_STDIN}. The variable is taken out of the environment, so that children of this
+ * process do not inherit it by accident.
+ */
+export function watchParent(onGone: () => void): void {
+  if (process.env[EXIT_WITH_STDIN] !== '1') return;
+  delete process.env[EXIT_WITH_STDIN];
+  let isGone = false;
+  const gone = (): void => {
+    if (isGone) return;
+    isGone = true;
+    onGone();
+  };
+  process.stdin.on('end', gone);
+  process.stdin.on('close', gone);
+  process.stdin.on('error', gone);
+  process.stdin.resume();
+  // Watching must not keep a process alive that has nothing else to do.
+  if ('unref' in process.stdin && typeof process.stdin.unref === 'function') process.stdin.unref();
+}

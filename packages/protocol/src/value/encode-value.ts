@@ -1,0 +1,91 @@
+import { ByteSink } from './byte-sink.ts';
+import { type EncodePolicy, ValueEncoder } from './encoder.ts';
+
+const CAPACITY = 4 * 1024;
+/** Above this size a result is handed over rather than copied out of the working memory. */
+const COPIED_BYTES_MAX = 32 * 1024;
+
+/** A value as bytes, and the futures in it. */
+export interface EncodedValue {
+  /** To be read by `decodeValue`. Shared with nothing, but its ArrayBuffer may be larger. */
+  readonly bytes: Uint8Array;
+  /** The futures, in order of first appearance, each once. */
+  readonly references: readonly object[];
+}
+
+/** Options of {@link encodeValue}. */
+export interface EncodeOptions {
+  /** What the value is, to begin error messages with, e.g. `argument 0`. @default 'value' */
+  readonly what?: string;
+  /** Whether futures may be part of the value; a result must be free of them. @default true */
+  readonly futures?: boolean;
+}
+
+/** The working memory of one encoder at a time. */
+interface Workplace {
+  readonly sink: ByteSink;
+  readonly encoder: ValueEncoder;
+}
+
+let idle: Workplace | undefined;
+
+/**
+ * Turns a value into bytes, with the meaning of `structuredClone`: cycles, shared identity, `-0`,
+ * holes, Map, Set, Date, RegExp, bigint, typed arrays and so on arrive as they were; an instance
+ * of a class arrives as a plain object of its own enumerable properties.
+ *
+ * It differs from `structuredClone` in this: errors keep their own fields and `errors`; an object
+ * with `FUTURE` becomes a placeholder; a view of an ArrayBuffer that is not itself part of the
+ * value takes along only the bytes it covers (see `BufferCollector`); and what cannot live in
+ * another process (SharedArrayBuffer, Blob, KeyObject, …) or would arrive as `{}` is refused.
+ *
+ * @throws FarmError `ERR_VALUE` with the path inside the value, for what cannot travel, for more
+ *   than `LIMITS.valueDepthMax` levels, for more than 2^32 - 1 bytes, and for getters that throw
+ *
+ * @example
+ * encodeValue({ rate: 0.5, parts: [future] }, { what: 'argument 0' });
+ * encodeValue({ onDone: () => {} }, { what: 'argument 0' });
+ * // FarmError: argument 0.onDone: a function cannot travel inside a value; pass plain data
+ */
+export function encodeValue(value: unknown, options: EncodeOptions = {}): EncodedValue {
+  const policy = options.futures === false ? 'no futures' : 'strict';
+  return encodeWith(value, options.what ?? 'value', policy);
+}
+
+/** {@link encodeValue} under any policy; `limit` is the largest size in bytes. */
+export function encodeWith(
+  value: unknown,
+  what: string,
+  policy: EncodePolicy,
+  limit?: number,
+): EncodedValue {
+  const place = takeWorkplace(limit);
+  const { sink, encoder } = place;
+  try {
+    const references = encoder.encode(value, what, policy);
+    return { bytes: takeBytes(sink), references };
+  } finally {
+    if (limit === undefined && sink.bytes.length <= COPIED_BYTES_MAX) {
+      sink.position = 0;
+      idle = place;
+    }
+  }
+}
+
+/** A getter of a value may come back here, so whoever works takes the place out. */
+function takeWorkplace(limit: number | undefined): Workplace {
+  if (limit === undefined && idle !== undefined) {
+    const place = idle;
+    idle = undefined;
+    return place;
+  }
+  const sink = new ByteSink(CAPACITY);
+  if (limit !== undefined) sink.limit = limit;
+  return { sink, encoder: new ValueEncoder(sink) };
+}
+
+function takeBytes(sink: ByteSink): Uint8Array {
+  const { bytes, position } = sink;
+  const isWellFilled = bytes.length > COPIED_BYTES_MAX && position > bytes.length / 2;
+  return isWellFilled ? bytes.subarray(0, position) : bytes.slice(0, position);
+}

@@ -1,0 +1,198 @@
+/**
+ * Messages on their way out. Everything one `handle` says to one peer is put into as few messages
+ * as order allows: what follows something of the same kind joins it.
+ */
+import { cancelled, failed, free, recomputing, stop } from '@farm/protocol/core';
+import type { ClientBoundMessage, Failure, WorkerBoundMessage } from '@farm/protocol/core';
+
+import type { SchedulerInstruction } from './instructions.ts';
+import { ResultsBatch } from './results-batch.ts';
+import { RunBatch } from './run-batch.ts';
+import type { Assignment, Block, ClientState, TaskState, WorkerState } from './state.ts';
+
+type ClientBatch =
+  | { readonly kind: 'results'; readonly results: ResultsBatch }
+  | { readonly kind: 'failed'; readonly ids: number[]; readonly failure: Failure }
+  | { readonly kind: 'cancelled'; readonly ids: number[]; readonly reason: string }
+  | { readonly kind: 'recomputing'; readonly ids: number[] }
+  | { readonly kind: 'message'; readonly message: ClientBoundMessage };
+
+type WorkerBatch =
+  | { readonly kind: 'free'; readonly tasks: number[] }
+  | { readonly kind: 'stop'; readonly runs: number[] }
+  | { readonly kind: 'run'; readonly runs: RunBatch }
+  | { readonly kind: 'message'; readonly message: WorkerBoundMessage };
+
+interface WorkerLine {
+  readonly batches: WorkerBatch[];
+  /** Batches of runs that may still grow: nothing but runs was said since. */
+  readonly open: Map<Block, RunBatch>;
+}
+
+/** Collects what is to be done until the end of a `handle`. */
+export class Outbox {
+  readonly #clients = new Map<ClientState, ClientBatch[]>();
+  readonly #workers = new Map<WorkerState, WorkerLine>();
+  readonly #others: SchedulerInstruction[] = [];
+
+  /** Anything that is not a message; done after all messages. */
+  instruct(instruction: SchedulerInstruction): void {
+    this.#others.push(instruction);
+  }
+
+  toClient(client: ClientState, message: ClientBoundMessage): void {
+    this.#client(client).push({ kind: 'message', message });
+  }
+
+  /** A result for a client; `value` from `start` to `end` where it is at hand. */
+  result(
+    client: ClientState,
+    id: number,
+    task: TaskState,
+    value: Uint8Array | null,
+    start: number,
+    end: number,
+  ): void {
+    const batches = this.#client(client);
+    const last = batches.at(-1);
+    if (last?.kind === 'results' && !last.results.isFull) {
+      last.results.add(id, task, value, start, end);
+      return;
+    }
+    const batch = new ResultsBatch();
+    batch.add(id, task, value, start, end);
+    batches.push({ kind: 'results', results: batch });
+  }
+
+  failed(client: ClientState, id: number, failure: Failure): void {
+    const batches = this.#client(client);
+    const last = batches.at(-1);
+    if (last?.kind === 'failed' && last.failure === failure) last.ids.push(id);
+    else batches.push({ kind: 'failed', ids: [id], failure });
+  }
+
+  cancelled(client: ClientState, id: number, reason: string): void {
+    const batches = this.#client(client);
+    const last = batches.at(-1);
+    if (last?.kind === 'cancelled' && last.reason === reason) last.ids.push(id);
+    else batches.push({ kind: 'cancelled', ids: [id], reason });
+  }
+
+  recomputing(client: ClientState, id: number): void {
+    const batches = this.#client(client);
+    const last = batches.at(-1);
+    if (last?.kind === 'recomputing') last.ids.push(id);
+    else batches.push({ kind: 'recomputing', ids: [id] });
+  }
+
+  toWorker(worker: WorkerState, message: WorkerBoundMessage): void {
+    const line = this.#worker(worker);
+    line.open.clear();
+    line.batches.push({ kind: 'message', message });
+  }
+
+  free(worker: WorkerState, task: number): void {
+    const line = this.#worker(worker);
+    const last = line.batches.at(-1);
+    if (last?.kind === 'free') {
+      last.tasks.push(task);
+      return;
+    }
+    line.open.clear();
+    line.batches.push({ kind: 'free', tasks: [task] });
+  }
+
+  /** Gives up a run, running or not. */
+  stop(worker: WorkerState, runId: number): void {
+    const line = this.#worker(worker);
+    const last = line.batches.at(-1);
+    if (last?.kind === 'stop') {
+      last.runs.push(runId);
+      return;
+    }
+    line.open.clear();
+    line.batches.push({ kind: 'stop', runs: [runId] });
+  }
+
+  /** A run for a worker; the function has been defined there. */
+  run(assignment: Assignment, task: TaskState): void {
+    const { worker } = assignment;
+    const { block } = task;
+    const line = this.#worker(worker);
+    let batch = line.open.get(block);
+    if (batch === undefined || batch.isFull) {
+      batch = new RunBatch(block);
+      line.open.set(block, batch);
+      line.batches.push({ kind: 'run', runs: batch });
+    }
+    batch.add(task, assignment.run, worker);
+  }
+
+  /** A worker is gone: what was to be said to it is not. */
+  forgetWorker(worker: WorkerState): void {
+    this.#workers.delete(worker);
+  }
+
+  /** Everything collected, workers first: results that clients wait for follow at once. */
+  flush(): SchedulerInstruction[] {
+    const out: SchedulerInstruction[] = [];
+    for (const [{ session }, { batches }] of this.#workers) {
+      for (const batch of batches) {
+        out.push({ do: 'to-worker', worker: session, message: workerMessage(batch) });
+      }
+    }
+    for (const [{ session }, batches] of this.#clients) {
+      for (const batch of batches) {
+        out.push({ do: 'to-client', client: session, message: clientMessage(batch) });
+      }
+    }
+    for (const instruction of this.#others) out.push(instruction);
+    this.#workers.clear();
+    this.#clients.clear();
+    this.#others.length = 0;
+    return out;
+  }
+
+  #client(client: ClientState): ClientBatch[] {
+    let batches = this.#clients.get(client);
+    if (batches === undefined) this.#clients.set(client, (batches = []));
+    return batches;
+  }
+
+  #worker(worker: WorkerState): WorkerLine {
+    let line = this.#workers.get(worker);
+    if (line === undefined) {
+      line = { batches: [], open: new Map() };
+      this.#workers.set(worker, line);
+    }
+    return line;
+  }
+}
+
+function workerMessage(batch: WorkerBatch): WorkerBoundMessage {
+  switch (batch.kind) {
+    case 'free':
+      return free(batch.tasks);
+    case 'stop':
+      return stop(batch.runs, true);
+    case 'run':
+      return batch.runs.build();
+    case 'message':
+      return batch.message;
+  }
+}
+
+function clientMessage(batch: ClientBatch): ClientBoundMessage {
+  switch (batch.kind) {
+    case 'results':
+      return batch.results.build();
+    case 'failed':
+      return failed(batch.ids, batch.failure);
+    case 'cancelled':
+      return cancelled(batch.ids, batch.reason);
+    case 'recomputing':
+      return recomputing(batch.ids);
+    case 'message':
+      return batch.message;
+  }
+}

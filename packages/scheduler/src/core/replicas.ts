@@ -1,0 +1,71 @@
+/** Where results are: on workers, and small ones as values kept here. */
+import { eachItem, withItem, withoutItem } from './collections/one-or-many.ts';
+import type { Block, TaskState, WorkerState } from './state.ts';
+import type { Tables } from './tables.ts';
+import { ValueArena } from './values.ts';
+
+/** The worker has the task's result. */
+export function addHolder(task: TaskState, worker: WorkerState): void {
+  task.holders = withItem(task.holders, worker);
+  worker.holds.add(task);
+}
+
+/** The worker has it no more. */
+export function removeHolder(task: TaskState, worker: WorkerState): void {
+  task.holders = withoutItem(task.holders, worker);
+  worker.holds.delete(task);
+}
+
+/** Whether the result is anywhere. */
+export function isHeld(task: TaskState): boolean {
+  return task.holders !== null || task.valueAt >= 0;
+}
+
+/** Keeps a copy of a value for later dependents and clients, while all kept ones have room. */
+export function keepValue(
+  tables: Tables,
+  task: TaskState,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): void {
+  if (task.valueAt >= 0 || !tables.values.take(end - start)) return;
+  const { block } = task;
+  block.values ??= new ValueArena();
+  task.valueAt = block.values.add(bytes, start, end);
+}
+
+/** The kept value; null where there is none. */
+export function valueOf(task: TaskState): Uint8Array | null {
+  if (task.valueAt < 0) return null;
+  return task.block.values?.get(task.valueAt, task.size) ?? null;
+}
+
+/** Drops the result everywhere. */
+export function freeResult(tables: Tables, task: TaskState): void {
+  for (const worker of eachItem(task.holders)) {
+    worker.holds.delete(task);
+    tables.outbox.free(worker, task.number);
+  }
+  task.holders = null;
+  dropValue(tables, task);
+}
+
+function dropValue(tables: Tables, task: TaskState): void {
+  const { block, size } = task;
+  if (task.valueAt < 0 || block.values === null) return;
+  task.valueAt = -1;
+  tables.values.giveBack(size);
+  block.values.remove(size);
+  if (block.values.isSparse) compactValues(block, block.values);
+}
+
+function compactValues(block: Block, sparse: ValueArena): void {
+  const packed = new ValueArena();
+  for (const task of block.tasks) {
+    if (task === undefined || task.valueAt < 0) continue;
+    const value = sparse.get(task.valueAt, task.size);
+    task.valueAt = packed.add(value, 0, task.size);
+  }
+  block.values = packed;
+}

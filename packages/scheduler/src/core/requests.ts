@@ -1,0 +1,112 @@
+/** Requests for bytes, and questions. */
+import { failure, reply } from '@farm/protocol/core';
+import type { Ask, GetRelayed, GetResult } from '@farm/protocol/core';
+
+import { findTask } from './blocks.ts';
+import { eachItem } from './collections/one-or-many.ts';
+import { explain } from './explain.ts';
+import { schedulerInfo } from './info.ts';
+import type { Asker } from './instructions.ts';
+import { valueOf } from './replicas.ts';
+import type { ClientState, TaskState, WorkerState } from './state.ts';
+import { taskOf } from './submission.ts';
+import type { Tables } from './tables.ts';
+
+/** A client asks for a result. */
+export function takeGetResult(tables: Tables, client: ClientState, message: GetResult): void {
+  const { request, id } = message;
+  const asker: Asker = { role: 'client', session: client.session, request };
+  const task = taskOf(client, id);
+  if (task === null) {
+    const why = `future ${id} is not this client's (any more)`;
+    const refusal = failure('ERR_FOREIGN_FUTURE', why, '', null, null);
+    tables.outbox.instruct({ do: 'refuse-data', asker, failure: refusal });
+    return;
+  }
+  serve(tables, asker, task, message, null);
+}
+
+/** A worker asks for an input it cannot fetch itself. */
+export function takeGetRelayed(tables: Tables, worker: WorkerState, message: GetRelayed): void {
+  const asker: Asker = { role: 'worker', session: worker.session, request: message.request };
+  const task = findTask(tables, message.task);
+  if (task === undefined) {
+    const why = `task ${message.task} is not known (any more)`;
+    const refusal = failure('ERR_LOST_DATA', why, '', null, null);
+    tables.outbox.instruct({ do: 'refuse-data', asker, failure: refusal });
+    return;
+  }
+  serve(tables, asker, task, message, worker);
+}
+
+/** Answers a question, at once or when its condition holds. */
+export function takeAsk(tables: Tables, client: ClientState, message: Ask): void {
+  const { request } = message;
+  const { outbox, nowMs } = tables;
+  switch (message.method) {
+    case 'scheduler-info':
+      outbox.toClient(client, reply(request, schedulerInfo(tables, nowMs), null));
+      break;
+    case 'wait-for-workers':
+      tables.workersAwaited.push({ client, request, count: message.params.count });
+      answerWorkersAwaited(tables);
+      break;
+    case 'explain':
+      outbox.toClient(client, reply(request, explain(tables, message.params.key), null));
+      break;
+    case 'story':
+      outbox.toClient(client, reply(request, tables.story.of(message.params.key), null));
+      break;
+    default:
+      message satisfies never;
+  }
+}
+
+/** Answers those who waited for as many workers as there are now. */
+export function answerWorkersAwaited(tables: Tables): void {
+  if (tables.workersAwaited.length === 0) return;
+  const { size } = tables.accepting;
+  tables.workersAwaited = tables.workersAwaited.filter(({ client, request, count }) => {
+    if (count > size) return true;
+    tables.outbox.toClient(client, reply(request, size, null));
+    return false;
+  });
+}
+
+function serve(
+  tables: Tables,
+  asker: Asker,
+  task: TaskState,
+  { offset, length }: GetResult | GetRelayed,
+  except: WorkerState | null,
+): void {
+  const { outbox } = tables;
+  const value = valueOf(task);
+  if (value !== null) {
+    const bytes = value.subarray(offset, offset + length);
+    outbox.instruct({ do: 'send-data', asker, totalBytes: task.size, offset, bytes });
+    return;
+  }
+  const holder = pickHolder(task, except);
+  if (holder !== null) {
+    const { number } = task;
+    const worker = holder.session;
+    outbox.instruct({ do: 'relay-data', asker, worker, task: number, offset, length });
+    return;
+  }
+  const { key } = task;
+  const why = `${key} is ${task.state}: its result is not in memory`;
+  const refusal = task.trouble?.failure ?? failure('ERR_LOST_DATA', why, key, null, null);
+  outbox.instruct({ do: 'refuse-data', asker, failure: refusal });
+}
+
+/** One that is not about to leave, where there is one. */
+function pickHolder(task: TaskState, except: WorkerState | null): WorkerState | null {
+  let leaving: WorkerState | null = null;
+  for (const holder of eachItem(task.holders)) {
+    if (holder === except) continue;
+    if (!holder.isLeaving) return holder;
+    leaving = holder;
+  }
+  return leaving;
+}

@@ -1,0 +1,66 @@
+import { results } from '@farm/protocol/core';
+import type { Results } from '@farm/protocol/core';
+
+import type { TaskState } from './state.ts';
+
+/** Entries and bytes of values after which a message is full and another is begun. */
+const ENTRIES_MAX = 65_536;
+const BYTES_MAX = 4_194_304;
+
+/** Results for one client, growing. */
+export class ResultsBatch {
+  readonly #ids: number[] = [];
+  readonly #sizes: number[] = [];
+  readonly #ends: number[] = [];
+  readonly #durationsUs: number[] = [];
+  readonly #ranOn: number[] = [];
+  readonly #workers: string[] = [];
+  #bytes = new Uint8Array(256);
+  #end = 0;
+
+  /** Whether another message is to be begun. */
+  get isFull(): boolean {
+    return this.#ids.length >= ENTRIES_MAX || this.#end >= BYTES_MAX;
+  }
+
+  /** One result; `value` from `start` to `end` where it is at hand. */
+  add(id: number, task: TaskState, value: Uint8Array | null, start: number, end: number): void {
+    this.#ids.push(id);
+    this.#sizes.push(task.size);
+    this.#durationsUs.push(task.durationUs);
+    if (value !== null) this.#append(value, start, end);
+    this.#ends.push(this.#end);
+    let worker = this.#workers.length - 1;
+    if (this.#workers[worker] !== task.ranOn) {
+      worker = this.#workers.indexOf(task.ranOn);
+      if (worker < 0) worker = this.#workers.push(task.ranOn) - 1;
+    }
+    this.#ranOn.push(worker);
+  }
+
+  /** The message. */
+  build(): Results {
+    return results({
+      ids: this.#ids,
+      sizes: this.#sizes,
+      values: this.#bytes.slice(0, this.#end),
+      ends: this.#ends,
+      durationsUs: this.#durationsUs,
+      ranOn: this.#ranOn,
+      workers: this.#workers,
+    });
+  }
+
+  #append(value: Uint8Array, start: number, end: number): void {
+    const size = end - start;
+    const needed = this.#end + size;
+    if (needed > this.#bytes.byteLength) {
+      const grown = new Uint8Array(Math.max(needed, this.#bytes.byteLength * 2));
+      grown.set(this.#bytes.subarray(0, this.#end));
+      this.#bytes = grown;
+    }
+    if (size > 48) this.#bytes.set(value.subarray(start, end), this.#end);
+    else for (let i = 0; i < size; i++) this.#bytes[this.#end + i] = value[start + i] ?? 0;
+    this.#end = needed;
+  }
+}

@@ -1,0 +1,126 @@
+import { run, runDependency, u32At } from '@farm/protocol/core';
+import type { Run, RunDependency } from '@farm/protocol/core';
+
+import { eachItem, hasItem } from './collections/one-or-many.ts';
+import type { Block, TaskState, WorkerState } from './state.ts';
+
+/** Runs and bytes after which a message is full and another is begun. */
+const RUNS_MAX = 65_536;
+const BYTES_MAX = 4_194_304;
+/** Bytes of input values that come along with one run; inputs beyond are fetched. */
+const INPUT_BYTES_MAX = 1_048_576;
+/** Addresses named for one input. */
+const HOLDERS_MAX = 8;
+
+/** Runs of one block for one worker, growing. */
+export class RunBatch {
+  readonly #block: Block;
+  readonly #indices: number[] = [];
+  readonly #runs: number[] = [];
+  #attempts: number[] | null = null;
+  #dependencies: (readonly RunDependency[])[] | null = null;
+  #argBytes = 0;
+  #inputBytes = 0;
+
+  constructor(block: Block) {
+    this.#block = block;
+  }
+
+  /** Whether another message is to be begun. */
+  get isFull(): boolean {
+    return this.#runs.length >= RUNS_MAX || this.#argBytes + this.#inputBytes >= BYTES_MAX;
+  }
+
+  /** One more run of a task of the block, on the worker that the message goes to. */
+  add(task: TaskState, runId: number, worker: WorkerState): void {
+    const { index } = task;
+    const attempt = task.trouble?.attempts ?? 1;
+    if (attempt > 1) this.#attempts ??= this.#indices.map(() => 1);
+    this.#attempts?.push(attempt);
+    if (task.dependencies.length > 0) this.#dependencies ??= this.#indices.map(() => []);
+    this.#dependencies?.push(this.#inputs(task, worker));
+    this.#indices.push(index);
+    this.#runs.push(runId);
+    this.#argBytes += u32At(this.#block.argEnds, index) - argStart(this.#block, index);
+  }
+
+  /** Small values come along, unless the worker has them; others are named with their holders. */
+  #inputs(task: TaskState, worker: WorkerState): RunDependency[] {
+    let room = INPUT_BYTES_MAX;
+    return (task.inputs ?? task.dependencies).map((input) => {
+      const { number, size, valueAt, block } = input;
+      this.#inputBytes += 32;
+      if (valueAt >= 0 && size <= room && !hasItem(input.holders, worker)) {
+        room -= size;
+        this.#inputBytes += size;
+        return runDependency(number, size, [], block.values?.get(valueAt, size) ?? null);
+      }
+      return runDependency(number, size, holderAddresses(input, worker), null);
+    });
+  }
+
+  /** The message. */
+  build(): Run {
+    const { naming, first, fn, requirement, options } = this.#block;
+    const from = naming.indexFrom;
+    const { args, ends } = this.#arguments();
+    return run({
+      fn: fn.number,
+      key: naming.key,
+      indices: from === null ? null : this.#indices.map((index) => from + index),
+      tasks: this.#indices.map((index) => first + index),
+      runs: this.#runs,
+      args,
+      ends,
+      dependencies: this.#dependencies,
+      threads: requirement.threads,
+      resources: requirement.granted,
+      timeoutMs: options.timeoutMs,
+      attempts: this.#attempts,
+      expectedUs: fn.prefix.meanUs,
+    });
+  }
+
+  /** Consecutive tasks share one view of the block's arguments; others are put together. */
+  #arguments(): { readonly args: Uint8Array; readonly ends: readonly number[] } {
+    const block = this.#block;
+    const indices = this.#indices;
+    const firstIndex = indices[0] ?? 0;
+    const ends: number[] = [];
+    let isContiguous = true;
+    for (let i = 0; i < indices.length; i++) {
+      if (indices[i] !== firstIndex + i) isContiguous = false;
+    }
+    if (isContiguous) {
+      const start = argStart(block, firstIndex);
+      for (const index of indices) ends.push(u32At(block.argEnds, index) - start);
+      return { args: block.args.subarray(start, start + (ends.at(-1) ?? 0)), ends };
+    }
+    const args = new Uint8Array(this.#argBytes);
+    let at = 0;
+    for (const index of indices) {
+      const start = argStart(block, index);
+      const end = u32At(block.argEnds, index);
+      args.set(block.args.subarray(start, end), at);
+      at += end - start;
+      ends.push(at);
+    }
+    return { args, ends };
+  }
+}
+
+function argStart(block: Block, index: number): number {
+  return index === 0 ? 0 : u32At(block.argEnds, index - 1);
+}
+
+/** Where a worker can fetch a result from: those on its own host first. */
+function holderAddresses(task: TaskState, worker: WorkerState): string[] {
+  const near: string[] = [];
+  const far: string[] = [];
+  for (const { hello } of eachItem(task.holders)) {
+    if (hello === worker.hello || hello.address === null) continue;
+    (hello.host === worker.hello.host ? near : far).push(hello.address);
+    if (near.length >= HOLDERS_MAX) break;
+  }
+  return [...near, ...far].slice(0, HOLDERS_MAX);
+}

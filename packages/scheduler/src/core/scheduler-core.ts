@@ -1,0 +1,276 @@
+import type { ClientMessage, SchedulerInfo, WorkerMessage } from '@farm/protocol/core';
+
+import { RangeTable } from './collections/range-table.ts';
+import { resolveConfig } from './config.ts';
+import type { SchedulerConfig } from './config.ts';
+import type { SchedulerEvent } from './events.ts';
+import { defineFunction } from './functions.ts';
+import { schedulerInfo } from './info.ts';
+import type { SchedulerInstruction } from './instructions.ts';
+import { beginShutdown, checkTime } from './lifecycle.ts';
+import { addWorker, removeWorker, retireWorker } from './membership.ts';
+import { place } from './placement.ts';
+import { cancelRange, releaseRange, removeClient, retryTasks } from './release.ts';
+import { answerWorkersAwaited, takeAsk, takeGetRelayed, takeGetResult } from './requests.ts';
+import { internRequirement } from './requirements.ts';
+import { ClientState } from './state.ts';
+import type { Submission, WorkerState } from './state.ts';
+import { takeSubmit } from './submission.ts';
+import { Tables } from './tables.ts';
+import type { TaskCounts } from './tables.ts';
+import { settle } from './transitions.ts';
+import { validateTables } from './validate.ts';
+import {
+  takeFinished,
+  takeHeartbeat,
+  takeHolding,
+  takeInputMissing,
+  takeRunFailed,
+  takeStopped,
+} from './worker-reports.ts';
+
+/** Sizes of the tables, and what has been counted since the start. */
+export interface SchedulerStatistics {
+  readonly clients: number;
+  readonly workers: number;
+  readonly blocks: number;
+  readonly functions: number;
+  readonly requirements: number;
+  /** Runs assigned so far. */
+  readonly runs: number;
+  /** Reports about runs that were given up or are unknown. */
+  readonly staleReports: number;
+  /** Small results kept, and what they are counted as. */
+  readonly values: number;
+  readonly valueBytes: number;
+}
+
+/**
+ * The scheduler without its sockets: a state machine that is told what happened and answers what to
+ * do. The same events give the same instructions.
+ *
+ * @example
+ * const core = new SchedulerCore({ id, address: 'tcp://127.0.0.1:8786', startedMs });
+ * for (const instruction of core.handle(events)) perform(instruction);
+ */
+export class SchedulerCore {
+  readonly #tables: Tables;
+
+  constructor(config: SchedulerConfig) {
+    this.#tables = new Tables(resolveConfig(config));
+    internRequirement(this.#tables, { resources: [], workers: [], allowOtherWorkers: false });
+  }
+
+  /**
+   * Takes in what happened, in order; then places ready tasks, once; then tells what to do.
+   *
+   * @throws FarmError `ERR_INTERNAL` where the scheduler itself is wrong. No peer can cause that.
+   */
+  handle(events: readonly SchedulerEvent[]): readonly SchedulerInstruction[] {
+    const tables = this.#tables;
+    for (const event of events) {
+      // Clocks may be set back; durations and deadlines here never go below zero for that.
+      tables.nowMs = Math.max(tables.nowMs, event.nowMs);
+      this.#take(event);
+      settle(tables);
+    }
+    tables.cause = 'placed';
+    place(tables);
+    settle(tables);
+    answerWorkersAwaited(tables);
+    checkTime(tables);
+    return tables.outbox.flush();
+  }
+
+  /** Identity, workers and task counts. */
+  info(nowMs: number): SchedulerInfo {
+    return schedulerInfo(this.#tables, nowMs);
+  }
+
+  /** Number of tasks in each state. Forgotten ones are not counted. */
+  counts(): Readonly<TaskCounts> {
+    return { ...this.#tables.counts };
+  }
+
+  /** How full the tables are. All but `requirements`, which keeps one, go back to nothing. */
+  statistics(): SchedulerStatistics {
+    const { clients, workers, blocks, functions, requirements, values } = this.#tables;
+    return {
+      clients: clients.size,
+      workers: workers.size,
+      blocks: blocks.size,
+      functions: functions.size,
+      requirements: requirements.size,
+      runs: this.#tables.nextRun - 1,
+      staleReports: this.#tables.staleReports,
+      values: values.count,
+      valueBytes: values.bytes,
+    };
+  }
+
+  /**
+   * Checks everything that must hold between two `handle`s. Takes time; for tests and simulation.
+   *
+   * @throws FarmError `ERR_INTERNAL` naming what does not hold.
+   */
+  validate(): void {
+    validateTables(this.#tables);
+  }
+
+  #take(event: SchedulerEvent): void {
+    const tables = this.#tables;
+    tables.cause = event.kind;
+    switch (event.kind) {
+      case 'client-connected':
+        this.#addClient(event.client, event.hello);
+        break;
+      case 'client-said': {
+        const client = tables.clients.get(event.client);
+        if (client === undefined) break;
+        const wrong = this.#hearClient(client, event.message);
+        if (wrong !== null) this.#dropClient(client, wrong);
+        break;
+      }
+      case 'client-lost': {
+        const client = tables.clients.get(event.client);
+        if (client === undefined) break;
+        tables.cause = `client ${client.hello.name} lost: ${event.reason}`;
+        removeClient(tables, client);
+        break;
+      }
+      case 'worker-connected':
+        tables.cause = `worker ${event.hello.name} joined`;
+        addWorker(tables, event.worker, event.hello);
+        break;
+      case 'worker-said': {
+        const worker = tables.workers.get(event.worker);
+        if (worker === undefined) break;
+        worker.heardMs = tables.nowMs;
+        this.#hearWorker(worker, event.message);
+        break;
+      }
+      case 'worker-lost': {
+        const worker = tables.workers.get(event.worker);
+        if (worker !== undefined) removeWorker(tables, worker, event.reason);
+        break;
+      }
+      case 'tick':
+        break;
+      case 'shutdown-asked':
+        beginShutdown(tables, event.reason);
+        break;
+      default:
+        event satisfies never;
+    }
+  }
+
+  /** Returns what is wrong with a message, or null. */
+  #hearClient(client: ClientState, message: ClientMessage): string | null {
+    const tables = this.#tables;
+    tables.cause = message.op;
+    switch (message.op) {
+      case 'define-function':
+        defineFunction(tables, client, message);
+        return null;
+      case 'submit':
+        return takeSubmit(tables, client, message);
+      case 'release':
+        for (const [first, count] of pairs(message.ranges)) {
+          releaseRange(tables, client, first, count);
+        }
+        return null;
+      case 'cancel':
+        tables.cause = `cancelled: ${message.reason}`;
+        for (const [first, count] of pairs(message.ranges)) {
+          cancelRange(tables, client, { first, count }, message.reason);
+        }
+        return null;
+      case 'retry':
+        retryTasks(tables, client, message.ids);
+        return null;
+      case 'get-result':
+        takeGetResult(tables, client, message);
+        return null;
+      case 'ask':
+        takeAsk(tables, client, message);
+        return null;
+      case 'client-heartbeat':
+        return null;
+      case 'close-client':
+        removeClient(tables, client);
+        return null;
+      case 'shutdown':
+        beginShutdown(tables, message.reason);
+        return null;
+      default:
+        message satisfies never;
+        return 'unknown message';
+    }
+  }
+
+  #hearWorker(worker: WorkerState, message: WorkerMessage): void {
+    const tables = this.#tables;
+    tables.cause = message.op;
+    switch (message.op) {
+      case 'finished':
+        takeFinished(tables, worker, message);
+        break;
+      case 'run-failed':
+        takeRunFailed(tables, worker, message);
+        break;
+      case 'stopped':
+        takeStopped(tables, worker, message);
+        break;
+      case 'holding':
+        takeHolding(tables, worker, message);
+        break;
+      case 'input-missing':
+        takeInputMissing(tables, worker, message);
+        break;
+      case 'get-relayed':
+        takeGetRelayed(tables, worker, message);
+        break;
+      case 'worker-heartbeat':
+        takeHeartbeat(worker, message);
+        break;
+      case 'leaving':
+        retireWorker(tables, worker);
+        break;
+      case 'data-failed':
+        // An answer to a relayed request, which is the shell's affair.
+        break;
+      default:
+        message satisfies never;
+    }
+  }
+
+  #addClient(session: string, hello: ClientState['hello']): void {
+    const tables = this.#tables;
+    if (tables.closing !== null) {
+      const reason = `the scheduler is closing: ${tables.closing.reason}`;
+      tables.outbox.instruct({ do: 'drop-client', client: session, reason });
+      return;
+    }
+    const futures = new RangeTable<Submission>();
+    tables.clients.set(session, new ClientState(session, hello, futures));
+    tables.busyMs = tables.nowMs;
+  }
+
+  #dropClient(client: ClientState, reason: string): void {
+    const tables = this.#tables;
+    tables.cause = `client ${client.hello.name} dropped: ${reason}`;
+    const { session } = client;
+    tables.outbox.instruct({ do: 'log', level: 'warn', message: tables.cause });
+    tables.outbox.instruct({ do: 'drop-client', client: session, reason });
+    removeClient(tables, client);
+  }
+}
+
+/** `[first, count, first, count]` as pairs; what is no range is left out. */
+function* pairs(ranges: readonly number[]): Generator<readonly [first: number, count: number]> {
+  for (let at = 0; at + 1 < ranges.length; at += 2) {
+    const first = ranges[at] ?? 0;
+    const count = ranges[at + 1] ?? 0;
+    if (count > 0) yield [first, count];
+  }
+}

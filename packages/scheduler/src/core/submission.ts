@@ -1,0 +1,219 @@
+import { accepted, checkKey, failure, FarmError, LIMITS, u32At } from '@farm/protocol/core';
+import type { Failure, Submit } from '@farm/protocol/core';
+
+import { addBlock, findKey, keysTaken } from './blocks.ts';
+import { withItem } from './collections/one-or-many.ts';
+import type { Naming } from './naming.ts';
+import { enqueueBlock } from './queueing.ts';
+import { valueOf } from './replicas.ts';
+import { internRequirement } from './requirements.ts';
+import { Block, TaskState, WANTED } from './state.ts';
+import type { ClientState, FunctionState, Submission } from './state.ts';
+import type { Tables } from './tables.ts';
+import { recordOf, review, troubleOf } from './transitions.ts';
+
+const ID_END = 2 ** 32;
+const NO_NEED = { resources: [], workers: [] };
+const NO_TASKS: readonly TaskState[] = [];
+
+/**
+ * Takes in a block of tasks.
+ *
+ * @returns a sentence where the message makes no sense: its sender does not keep to the protocol.
+ */
+export function takeSubmit(tables: Tables, client: ClientState, message: Submit): string | null {
+  const fn = tables.functions.get(message.fn);
+  if (fn === undefined) return `submit names function ${message.fn}, which was not defined`;
+  const wrong = findFault(client, message);
+  if (wrong !== null) return wrong;
+  tables.busyMs = tables.nowMs;
+  tables.outbox.toClient(client, accepted(message.first, message.count));
+  if (message.indexFrom === null && attach(tables, client, message)) return null;
+  create(tables, client, message, fn);
+  return null;
+}
+
+/** The task a client's future stands for; null where it is none of its futures. */
+export function taskOf(client: ClientState, id: number): TaskState | null {
+  const submission = client.futures.find(id);
+  if (submission === undefined) return null;
+  const { block, offset, first, isOwner } = submission;
+  const index = offset + id - first;
+  if (isOwner) return ((block.flags[index] ?? 0) & WANTED) === 0 ? null : recordOf(block, index);
+  const task = block.tasks[index];
+  const isWanted = task?.wants?.some((want) => want.client === client && want.id === id);
+  return task !== undefined && isWanted === true ? task : null;
+}
+
+function create(tables: Tables, client: ClientState, message: Submit, fn: FunctionState): void {
+  const { first, count, key, indexFrom, options } = message;
+  const naming: Naming = { key, indexFrom, count };
+  let requirement = internRequirement(tables, options);
+  let refusal: Failure | null = null;
+  if (typeof requirement === 'string') {
+    refusal = failure('ERR_ARGUMENT', `${key}: ${requirement}`, key, null, null);
+    requirement = internRequirement(tables, { ...options, ...NO_NEED });
+  }
+  if (typeof requirement === 'string') throw new FarmError('ERR_INTERNAL', requirement);
+  const taken = keysTaken(tables, naming);
+  if (taken !== undefined && !(indexFrom === null && isErredKey(tables, taken))) {
+    const why = `key ${taken} is in use for another task: choose another key, or release that task`;
+    refusal ??= failure('ERR_DUPLICATE_KEY', why, taken, null, null);
+  }
+  const hasDependencies = (message.depsColumn?.byteLength ?? 0) > 0;
+  const block = new Block({
+    first: tables.nextTask,
+    order: tables.nextBlock++,
+    naming,
+    fn,
+    options,
+    requirement,
+    // Views of what arrived: kept as they are, they would keep the whole frame.
+    args: new Uint8Array(message.args),
+    argEnds: new Uint8Array(message.argEndsColumn),
+    owner: client,
+    ownerFirst: first,
+  });
+  tables.nextTask += count;
+  addBlock(tables, block, refusal === null);
+  if (refusal !== null || hasDependencies) {
+    for (let index = 0; index < count; index++) {
+      const task = new TaskState(block, index, 'released');
+      block.tasks[index] = task;
+      if (refusal !== null) troubleOf(task).failure = refusal;
+      else connect(client, task, message);
+      review(tables, task);
+    }
+    tables.counts.released += count;
+  } else {
+    const state = requirement.fits.size > 0 ? 'queued' : 'no-worker';
+    tables.counts[state] += count;
+    const { cause, nowMs } = tables;
+    tables.story.add(naming, null, 'released', state, cause, null, null, nowMs);
+    enqueueBlock(tables, block);
+  }
+  client.futures.add({ first, count, block, offset: 0, isOwner: true, alive: count });
+}
+
+/** The same key is the same task: a client that names a task there is waits for that one. */
+function attach(tables: Tables, client: ClientState, message: Submit): boolean {
+  const place = findKey(tables, message.key);
+  if (place === undefined) return false;
+  const task = recordOf(place.block, place.index);
+  if (task === null || task.state === 'erred' || !isSame(client, task, message)) return false;
+  const { first } = message;
+  task.wants = [...(task.wants ?? []), { client, id: first }];
+  const submission: Submission = {
+    first,
+    count: 1,
+    block: task.block,
+    offset: task.index,
+    isOwner: false,
+    alive: 1,
+  };
+  client.futures.add(submission);
+  if (task.state === 'memory') {
+    const value = valueOf(task);
+    tables.outbox.result(client, first, task, value, 0, value?.byteLength ?? 0);
+  }
+  review(tables, task);
+  return true;
+}
+
+/** Whether a submit asks for just what the task is. */
+function isSame(client: ClientState, task: TaskState, message: Submit): boolean {
+  const { block, index } = task;
+  if (block.fn.hash !== message.fn) return false;
+  const start = index === 0 ? 0 : u32At(block.argEnds, index - 1);
+  const args = block.args.subarray(start, u32At(block.argEnds, index));
+  if (args.byteLength !== message.args.byteLength) return false;
+  for (let at = 0; at < args.byteLength; at++) if (args[at] !== message.args[at]) return false;
+  const own = task.inputs ?? task.dependencies;
+  const named = references(message, 0);
+  return own.length === named.length && named.every((id, at) => taskOf(client, id) === own[at]);
+}
+
+function isErredKey(tables: Tables, key: string): boolean {
+  const place = findKey(tables, key);
+  return place?.block.tasks[place.index]?.state === 'erred';
+}
+
+/** Ties a new task to those its arguments refer to. */
+function connect(client: ClientState, task: TaskState, message: Submit): void {
+  const ids = references(message, task.index);
+  if (ids.length === 0) return;
+  const inputs: TaskState[] = [];
+  for (const id of ids) {
+    const input = taskOf(client, id);
+    if (input === null) {
+      const { key } = task;
+      const why =
+        `an argument of ${key} is a future that is not this client's (any more): ` +
+        'keep futures unreleased until the tasks that use them are submitted';
+      troubleOf(task).failure = failure('ERR_FOREIGN_FUTURE', why, key, null, null);
+      return;
+    }
+    inputs.push(input);
+  }
+  const unique = new Set(inputs);
+  task.dependencies = unique.size === 0 ? NO_TASKS : [...unique];
+  if (unique.size < inputs.length) task.inputs = inputs;
+  for (const input of unique) input.dependents = withItem(input.dependents, task);
+}
+
+/** Client's ids of the futures in the arguments of task `index`. */
+function references({ depsColumn, depEndsColumn }: Submit, index: number): number[] {
+  if (depsColumn === null || depEndsColumn === null) return [];
+  const ids: number[] = [];
+  const end = u32At(depEndsColumn, index);
+  for (let at = index === 0 ? 0 : u32At(depEndsColumn, index - 1); at < end; at++) {
+    ids.push(u32At(depsColumn, at));
+  }
+  return ids;
+}
+
+function findFault(client: ClientState, message: Submit): string | null {
+  const { first, count, key, indexFrom, args, argEndsColumn, depsColumn, depEndsColumn } = message;
+  if (!Number.isInteger(count) || count < 1 || count > LIMITS.blockTasksMax) {
+    return `submit of ${count} tasks: a block has 1 to ${LIMITS.blockTasksMax}`;
+  }
+  if (!Number.isInteger(first) || first < 0 || first + count > ID_END) {
+    return `submit of futures ${first} to ${first + count - 1}: ids are whole and below 2^32`;
+  }
+  if (indexFrom === null && count !== 1) return `submit of ${count} tasks under the one key ${key}`;
+  if (indexFrom !== null && (!Number.isSafeInteger(indexFrom) || indexFrom < 0)) {
+    return `submit of ${key} has indices from ${indexFrom}`;
+  }
+  try {
+    checkKey(key);
+  } catch (error) {
+    return error instanceof Error ? `submit: ${error.message}` : 'submit has no valid key';
+  }
+  const [used] = client.futures.overlapping(first, count);
+  if (used !== undefined) {
+    return `submit of futures ${first} to ${first + count - 1}, of which some are in use`;
+  }
+  if (!areEnds(argEndsColumn, count, args.byteLength)) {
+    return `submit of ${key}: the argument columns do not agree`;
+  }
+  if ((depsColumn === null) !== (depEndsColumn === null)) {
+    return `submit of ${key}: one dependency column is missing`;
+  }
+  if (depsColumn === null || depEndsColumn === null) return null;
+  const references = depsColumn.byteLength / 4;
+  return Number.isInteger(references) && areEnds(depEndsColumn, count, references)
+    ? null
+    : `submit of ${key}: the dependency columns do not agree`;
+}
+
+/** Whether a column has `count` ascending ends, of which the last is `total`. */
+function areEnds(column: Uint8Array, count: number, total: number): boolean {
+  if (column.byteLength !== count * 4) return false;
+  let last = 0;
+  for (let index = 0; index < count; index++) {
+    const end = u32At(column, index);
+    if (end < last || end > total) return false;
+    last = end;
+  }
+  return last === total;
+}

@@ -1,0 +1,208 @@
+import { invariant } from '@farm/protocol/core';
+
+import { eachItem, hasItem } from './collections/one-or-many.ts';
+import { isInBlockQueue } from './queueing.ts';
+import { GONE, WANTED } from './state.ts';
+import type { Block, Requirement, TaskState, WorkerState } from './state.ts';
+import type { Tables, TaskCounts } from './tables.ts';
+import { isNeeded, isUnfinished } from './transitions.ts';
+import { fitsNow } from './workload.ts';
+
+/**
+ * Checks all that must hold between two `handle`s.
+ *
+ * @throws FarmError `ERR_INTERNAL` naming what does not hold.
+ */
+export function validateTables(tables: Tables): void {
+  const counts = emptyCounts();
+  const ready = new Map<Requirement, number>();
+  let values = 0;
+  for (const block of tables.blocks) {
+    validateBlock(tables, block, counts, ready);
+    for (const task of block.tasks) {
+      if (task === undefined) continue;
+      validateTask(tables, task);
+      if (task.valueAt >= 0) values += 1;
+    }
+  }
+  for (const [state, count] of Object.entries(tables.counts)) {
+    const found = new Map(Object.entries(counts)).get(state);
+    invariant(found === count, `${count} tasks are counted ${state}, there are ${found}`);
+  }
+  invariant(values === tables.values.count, `${values} values, counted ${tables.values.count}`);
+  invariant(values > 0 || tables.values.bytes === 0, `no values of ${tables.values.bytes} bytes`);
+  for (const worker of tables.workers.values()) validateWorker(tables, worker);
+  for (const requirement of tables.requirements.values()) {
+    validateRequirement(tables, requirement, ready.get(requirement) ?? 0);
+  }
+  validateClients(tables);
+  invariant(tables.reviews.length === 0, 'tasks are under review');
+  invariant(tables.slots === sum([...tables.accepting], ({ nthreads }) => nthreads), 'slots');
+}
+
+function validateBlock(
+  tables: Tables,
+  block: Block,
+  counts: TaskCounts,
+  ready: Map<Requirement, number>,
+): void {
+  const { requirement, naming } = block;
+  let alive = 0;
+  let unmade = 0;
+  for (let index = 0; index < block.count; index++) {
+    const task = block.tasks[index];
+    const isGone = ((block.flags[index] ?? 0) & GONE) !== 0;
+    invariant(!isGone || task === undefined, `${naming.key} ${index} is gone and has a record`);
+    if (isGone) continue;
+    alive += 1;
+    if (task === undefined) {
+      unmade += 1;
+      invariant(index >= block.cursor, `${naming.key} ${index} was passed over`);
+      invariant(block.flags[index] === WANTED, `${naming.key} ${index} is queued, unwanted`);
+      counts[requirement.fits.size > 0 ? 'queued' : 'no-worker'] += 1;
+    } else {
+      counts[task.state] += 1;
+    }
+    if (task === undefined || task.state === 'queued' || task.state === 'no-worker') {
+      ready.set(requirement, (ready.get(requirement) ?? 0) + 1);
+    }
+  }
+  invariant(alive > 0, `${naming.key} has no tasks left`);
+  invariant(alive === block.alive, `${naming.key} has ${alive} tasks, counted ${block.alive}`);
+  invariant(unmade === block.unmade, `${naming.key}: ${unmade} unmade, counted ${block.unmade}`);
+  invariant(tables.requirements.get(requirement.id) === requirement, `${naming.key}: requirement`);
+  invariant(tables.functions.get(block.fn.hash) === block.fn, `${naming.key}: function`);
+}
+
+function validateTask(tables: Tables, task: TaskState): void {
+  const { key, state, dependencies, dependents, assignment, holders } = task;
+  const unfinished = isUnfinished(task);
+  invariant(state !== 'forgotten', `${key} is forgotten and known`);
+  invariant(state === 'released' || isNeeded(task), `${key} is ${state} and nobody needs it`);
+  invariant(state !== 'released' || !isNeeded(task), `${key} is needed and released`);
+  invariant(state !== 'released' || dependents !== null, `${key} is known for nothing`);
+  const missing = dependencies.filter((dependency) => dependency.state !== 'memory').length;
+  for (const dependency of dependencies) {
+    invariant(hasItem(dependency.dependents, task), `${key} is no dependent of ${dependency.key}`);
+    invariant(
+      !unfinished || dependency.state !== 'released',
+      `${key} is ${state}, its dependency ${dependency.key} is released`,
+    );
+  }
+  let needers = 0;
+  for (const dependent of eachItem(dependents)) {
+    invariant(dependent.dependencies.includes(task), `${dependent.key} does not depend on ${key}`);
+    if (isUnfinished(dependent)) needers += 1;
+  }
+  invariant(needers === task.needers, `${key} has ${needers} needers, counted ${task.needers}`);
+  if (state === 'waiting') {
+    invariant(missing > 0, `${key} waits for nothing`);
+    invariant(missing === task.waitingOn, `${key} waits for ${missing}, not ${task.waitingOn}`);
+  }
+  if (state === 'queued' || state === 'no-worker') {
+    invariant(missing === 0, `${key} is ${state} and lacks ${missing} dependencies`);
+    const { fits } = task.block.requirement;
+    invariant(fits.size > 0 === (state === 'queued'), `${key} is ${state} wrongly`);
+    const isQueued = task.entry !== null || task.index >= task.block.cursor;
+    invariant(isQueued && (task.entry !== null || isInBlockQueue(task.block, task.index)), key);
+  } else {
+    invariant(task.entry === null, `${key} is ${state} and has a place in a queue`);
+  }
+  invariant((state === 'processing') === (assignment !== null), `${key} is ${state}, assigned`);
+  if (assignment !== null) {
+    invariant(assignment.task === task, `run ${assignment.run} is not of ${key}`);
+    invariant(assignment.worker.runs.get(assignment.run) === assignment, `${key}: unknown run`);
+  }
+  const isHeld = holders !== null || task.valueAt >= 0;
+  invariant((state === 'memory') === isHeld, `${key} is ${state}, held: ${isHeld}`);
+  for (const worker of eachItem(holders)) {
+    invariant(worker.holds.has(task), `${worker.name} does not hold ${key}`);
+    invariant(tables.workers.get(worker.session) === worker, `${key} is held by ${worker.name}`);
+  }
+  invariant(state !== 'erred' || (task.trouble?.failure ?? null) !== null, `${key} erred: why?`);
+}
+
+function validateWorker(tables: Tables, worker: WorkerState): void {
+  const { name } = worker;
+  const runs = [...worker.runs.values()];
+  const threads = sum(runs, ({ requirement }) => requirement.threads);
+  invariant(threads === worker.threadsUsed, `${name}: ${threads} threads are used`);
+  const load = sum(runs, ({ expectedUs }) => expectedUs);
+  invariant(load === worker.occupancyUs, `${name}: occupancy is ${load}`);
+  const used = new Map<string, number>();
+  for (const { requirement, task, run } of runs) {
+    for (const { name, units } of requirement.needs) {
+      used.set(name, (used.get(name) ?? 0) + units);
+    }
+    invariant(
+      task === null || task.assignment?.run === run,
+      `${name}: run ${run} is not its task's`,
+    );
+  }
+  for (const resource of new Set([...worker.pool.names(), ...used.keys()])) {
+    const units = used.get(resource) ?? 0;
+    invariant(units === worker.pool.used(resource), `${name}: ${resource} is not accounted`);
+    invariant(units <= worker.pool.capacity(resource), `${name}: ${resource} is above capacity`);
+  }
+  const beyondPlain = sum(runs, ({ requirement }) =>
+    requirement.isPlain ? 0 : requirement.threads,
+  );
+  invariant(beyondPlain <= worker.nthreads, `${name}: threads are above capacity`);
+  for (const task of worker.holds) {
+    invariant(hasItem(task.holders, worker), `${name} holds ${task.key}, which does not know`);
+  }
+  invariant(tables.workersByName.get(name) === worker, `${name} is not found by name`);
+  invariant(tables.accepting.has(worker) === !worker.isLeaving, `${name}: accepting`);
+  const isIdle = !worker.isLeaving && worker.threadsUsed < worker.nthreads;
+  invariant(tables.idle.has(worker) === isIdle, `${name}: idle`);
+}
+
+function validateRequirement(tables: Tables, requirement: Requirement, ready: number): void {
+  const { id, fits, preferred, blocks } = requirement;
+  invariant(ready === requirement.ready, `${id}: ${ready} ready, counted ${requirement.ready}`);
+  invariant(id === '' || blocks > 0, `${id} is needed by no block`);
+  for (const worker of fits) invariant(tables.accepting.has(worker), `${id} fits a stranger`);
+  for (const worker of preferred) invariant(fits.has(worker), `${id} prefers a misfit`);
+  if (ready === 0 || tables.closing !== null) return;
+  // No free worker while something fits, unless it is kept clear for a larger task.
+  for (const worker of fits) {
+    const isReserved = [...tables.requirements.values()].some(
+      (other) => other !== requirement && other.reserved === worker,
+    );
+    invariant(isReserved || !fitsNow(worker, requirement), `${worker.name} is idle, ${id} fits`);
+  }
+}
+
+function validateClients(tables: Tables): void {
+  for (const client of tables.clients.values()) {
+    for (const { block, alive, isOwner, offset, count, first } of client.futures) {
+      let found = 0;
+      for (let at = 0; at < count; at++) {
+        if (isOwner) found += (block.flags[offset + at] ?? 0) & WANTED;
+        else if (block.tasks[offset]?.wants?.some((want) => want.id === first) === true) found += 1;
+      }
+      invariant(found === alive && alive > 0, `futures from ${first}: ${found}, counted ${alive}`);
+      invariant(!isOwner || block.owner === client, `futures from ${first} are not the client's`);
+    }
+  }
+  for (const fn of tables.functions.values()) {
+    invariant(fn.blocks > 0 || fn.definers.size > 0, `function ${fn.name} is of no use`);
+  }
+}
+
+function emptyCounts(): TaskCounts {
+  return {
+    released: 0,
+    waiting: 0,
+    queued: 0,
+    'no-worker': 0,
+    processing: 0,
+    memory: 0,
+    erred: 0,
+    forgotten: 0,
+  };
+}
+
+function sum<T>(items: readonly T[], amount: (item: T) => number): number {
+  return items.reduce((total, item) => total + amount(item), 0);
+}

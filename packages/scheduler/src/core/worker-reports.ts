@@ -1,0 +1,169 @@
+/** What workers report of their runs and data. A report about a run given up is stale. */
+import { failure } from '@farm/protocol/core';
+import type {
+  Finished,
+  Holding,
+  InputMissing,
+  RunFailed,
+  Stopped,
+  WorkerHeartbeat,
+} from '@farm/protocol/core';
+
+import { findTask } from './blocks.ts';
+import { eachItem, hasItem } from './collections/one-or-many.ts';
+import type { Prefix } from './durations.ts';
+import { addHolder, removeHolder } from './replicas.ts';
+import type { Assignment, TaskState, WorkerState } from './state.ts';
+import type { Tables } from './tables.ts';
+import { complete, fail, review, sendBack, troubleOf } from './transitions.ts';
+import { endRun } from './workload.ts';
+
+/** Times that inputs of a task may turn out to be nowhere before it errs. */
+const INPUT_MISSES_MAX = 20;
+
+/** Runs that ended well. */
+export function takeFinished(tables: Tables, worker: WorkerState, message: Finished): void {
+  const { runs, sizes, values, ends, durationsUs } = message;
+  let prefix: Prefix | null = null;
+  let totalUs = 0;
+  let count = 0;
+  let start = 0;
+  for (let i = 0; i < runs.length; i++) {
+    const end = ends[i] ?? start;
+    const assignment = worker.runs.get(runs[i] ?? -1);
+    if (assignment === undefined) {
+      tables.staleReports += 1;
+    } else {
+      endRun(tables, assignment);
+      const durationUs = durationsUs[i] ?? 0;
+      const { task } = assignment;
+      if (task === null) {
+        tables.staleReports += 1;
+        dropStaleCopy(tables, assignment);
+      } else {
+        if (task.block.fn.prefix !== prefix) {
+          prefix?.learn(totalUs, count);
+          ({ prefix } = task.block.fn);
+          totalUs = 0;
+          count = 0;
+        }
+        totalUs += durationUs;
+        count += 1;
+        const size = sizes[i] ?? 0;
+        complete(tables, task, { worker, size, durationUs, values, start, end });
+      }
+    }
+    start = end;
+  }
+  prefix?.learn(totalUs, count);
+}
+
+/** A run that failed: again while it has retries left, else for good. */
+export function takeRunFailed(tables: Tables, worker: WorkerState, message: RunFailed): void {
+  const task = endReported(tables, worker, message.run);
+  if (task === null) return;
+  const trouble = troubleOf(task);
+  if (trouble.retriesUsed < task.block.options.retries) {
+    trouble.retriesUsed += 1;
+    tables.cause = `run failed, retry ${trouble.retriesUsed}: ${message.failure.message}`;
+    sendBack(tables, task);
+    return;
+  }
+  const { code, message: text, origin, error } = message.failure;
+  // The bytes are a view of what arrived, which would stay as a whole.
+  const bytes = error === null ? null : new Uint8Array(error);
+  fail(tables, task, failure(code, text, origin, message.failure.worker ?? worker.name, bytes));
+}
+
+/** Runs that are gone, asked for or handed back; `kept` ones end by a report of their own. */
+export function takeStopped(tables: Tables, worker: WorkerState, message: Stopped): void {
+  for (const run of message.runs) {
+    const task = endReported(tables, worker, run);
+    if (task !== null) sendBack(tables, task);
+  }
+}
+
+/** Copies of results the worker has got. */
+export function takeHolding(tables: Tables, worker: WorkerState, message: Holding): void {
+  for (const number of message.tasks) {
+    const task = findTask(tables, number);
+    if (task?.state === 'memory') addHolder(task, worker);
+    else dropCopy(tables, worker, number, task);
+  }
+}
+
+/** A run was given up since an input is nowhere to be had: those that were asked hold it no more. */
+export function takeInputMissing(tables: Tables, worker: WorkerState, message: InputMissing): void {
+  const input = findTask(tables, message.task);
+  if (input?.state === 'memory') {
+    for (const holder of [...eachItem(input.holders)]) {
+      const { address } = holder.hello;
+      const wasAsked = address !== null && message.holders.includes(address);
+      if (holder !== worker && !wasAsked) continue;
+      removeHolder(input, holder);
+      // Where it cannot be reached but is there after all, it would stay for ever.
+      tables.outbox.free(holder, message.task);
+    }
+    review(tables, input);
+  }
+  const task = endReported(tables, worker, message.run);
+  if (task === null) return;
+  const trouble = troubleOf(task);
+  trouble.inputMisses += 1;
+  if (trouble.inputMisses <= INPUT_MISSES_MAX) {
+    sendBack(tables, task);
+    return;
+  }
+  const { key } = task;
+  const why = `inputs of ${key} were missing ${trouble.inputMisses} times, last ${input?.key ?? ''}`;
+  fail(tables, task, failure('ERR_LOST_DATA', why, key, worker.name, null));
+}
+
+/** How the worker is, and what it executes. */
+export function takeHeartbeat(worker: WorkerState, message: WorkerHeartbeat): void {
+  worker.metrics = message.metrics;
+  for (const run of message.executing) {
+    const assignment = worker.runs.get(run);
+    if (assignment !== undefined) assignment.isExecuting = true;
+  }
+}
+
+/** Ends the run; returns its task, or null where the report is stale. */
+function endReported(tables: Tables, worker: WorkerState, run: number): TaskState | null {
+  const assignment = worker.runs.get(run);
+  if (assignment === undefined) {
+    tables.staleReports += 1;
+    return null;
+  }
+  endRun(tables, assignment);
+  if (assignment.hasStaleCopy) {
+    const { worker: holder, taskNumber } = assignment;
+    dropCopy(tables, holder, taskNumber, findTask(tables, taskNumber));
+  }
+  return assignment.task;
+}
+
+/** A run that was given up has left its result behind. */
+function dropStaleCopy(tables: Tables, { worker, taskNumber }: Assignment): void {
+  dropCopy(tables, worker, taskNumber, findTask(tables, taskNumber));
+}
+
+/**
+ * Frees a copy that is not counted. Where the worker counts as a holder or runs the task again, the
+ * result of the other run is kept under the same number, and must not be freed with it.
+ */
+function dropCopy(
+  tables: Tables,
+  worker: WorkerState,
+  number: number,
+  task: TaskState | undefined,
+): void {
+  if (task !== undefined) {
+    if (hasItem(task.holders, worker)) return;
+    if (task.assignment?.worker === worker) {
+      task.assignment.hasStaleCopy = true;
+      return;
+    }
+  }
+  tables.outbox.free(worker, number);
+}

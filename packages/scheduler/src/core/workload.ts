@@ -1,0 +1,73 @@
+/** What workers are loaded with: slots, resources, expected work. */
+import type { Assignment, Requirement, TaskState, WorkerState } from './state.ts';
+import type { Tables } from './tables.ts';
+
+/** Accounts a new run of `task` to the worker. */
+export function beginRun(tables: Tables, task: TaskState, worker: WorkerState): Assignment {
+  const { requirement, fn } = task.block;
+  const assignment: Assignment = {
+    run: tables.nextRun++,
+    worker,
+    requirement,
+    expectedUs: fn.prefix.meanUs ?? tables.config.unknownDurationMs * 1_000,
+    taskNumber: task.number,
+    task,
+    isExecuting: false,
+    hasStaleCopy: false,
+  };
+  worker.runs.set(assignment.run, assignment);
+  worker.threadsUsed += requirement.threads;
+  worker.occupancyUs += assignment.expectedUs;
+  if (requirement.needs.length > 0) worker.pool.take(requirement.needs);
+  updateIdle(tables, worker);
+  return assignment;
+}
+
+/** The run is over: what it took is free again. */
+export function endRun(tables: Tables, assignment: Assignment): void {
+  const { worker, requirement, run, expectedUs } = assignment;
+  worker.runs.delete(run);
+  worker.threadsUsed -= requirement.threads;
+  worker.occupancyUs -= expectedUs;
+  if (requirement.needs.length > 0) worker.pool.giveBack(requirement.needs);
+  if (worker.isLeaving) return;
+  updateIdle(tables, worker);
+  tables.dirty.add(worker);
+  tables.needsPlacement = true;
+}
+
+/** Begins to give the worker runs. */
+export function acceptRuns(tables: Tables, worker: WorkerState): void {
+  tables.accepting.add(worker);
+  tables.slots += worker.nthreads;
+  updateIdle(tables, worker);
+  tables.dirty.add(worker);
+  tables.needsPlacement = true;
+}
+
+/** Ends giving the worker runs. */
+export function refuseRuns(tables: Tables, worker: WorkerState): void {
+  worker.isLeaving = true;
+  if (!tables.accepting.delete(worker)) return;
+  tables.slots -= worker.nthreads;
+  tables.idle.delete(worker);
+  tables.dirty.delete(worker);
+}
+
+/** Whether a task could start there now. */
+export function fitsNow(worker: WorkerState, requirement: Requirement): boolean {
+  return (
+    worker.threadsUsed + requirement.threads <= worker.nthreads &&
+    worker.pool.canHold(requirement.needs)
+  );
+}
+
+/** Expected work for each slot. */
+export function loadOf(worker: WorkerState): number {
+  return worker.occupancyUs / worker.nthreads;
+}
+
+function updateIdle(tables: Tables, worker: WorkerState): void {
+  if (worker.threadsUsed < worker.nthreads) tables.idle.add(worker);
+  else tables.idle.delete(worker);
+}

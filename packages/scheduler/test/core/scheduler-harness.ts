@@ -1,0 +1,494 @@
+import {
+  cancel,
+  clientHeartbeat,
+  closeClient,
+  defineFunction,
+  failure,
+  finished,
+  holding,
+  inputMissing,
+  leaving,
+  packU32,
+  release,
+  retry,
+  runFailed,
+  stopped,
+  submit,
+  taskOptions,
+  workerHeartbeat,
+} from '@farm/protocol/core';
+import type {
+  ClientBoundMessage,
+  ClientMessage,
+  Failure,
+  ResourceAmounts,
+  RunDependency,
+  TaskOptions,
+  WorkerBoundMessage,
+  WorkerHello,
+  WorkerMessage,
+} from '@farm/protocol/core';
+import { SchedulerCore } from '@farm/scheduler/core';
+import type {
+  SchedulerConfig,
+  SchedulerEvent,
+  SchedulerInstruction,
+} from '@farm/scheduler/core';
+import { expect } from 'vitest';
+
+/** Instructions other than messages. */
+export type OtherInstruction = Exclude<
+  SchedulerInstruction,
+  { readonly do: 'to-client' | 'to-worker' | 'log' }
+>;
+
+/** A run as its worker was told of it. */
+export interface ToldRun {
+  readonly run: number;
+  readonly task: number;
+  readonly key: string;
+  readonly args: string;
+  readonly inputs: readonly RunDependency[];
+  readonly attempt: number;
+  readonly fn: number;
+}
+
+const METRICS = {
+  rssBytes: 0,
+  storedBytes: 0,
+  cpu: 0,
+  loopLagMs: 0,
+  executing: 0,
+  queued: 0,
+} as const;
+
+/** Bytes of a text. */
+export function bytes(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+/** Text of bytes. */
+export function text(value: Uint8Array | null | undefined): string {
+  return new TextDecoder().decode(value ?? new Uint8Array());
+}
+
+/** A failure of user code. */
+export function userError(key: string, message = 'boom'): Failure {
+  return failure('ERR_TASK', message, key, null, bytes(`error of ${key}`));
+}
+
+/**
+ * A scheduler core with clients and workers that say what the test tells them to. Every message is
+ * copied on its way, as a wire would; everything is validated after every step.
+ */
+export class SchedulerHarness {
+  readonly core: SchedulerCore;
+  readonly clients = new Map<string, FakeClient>();
+  readonly workers = new Map<string, FakeWorker>();
+  readonly logs: string[] = [];
+  nowMs = 1_000;
+  #others: OtherInstruction[] = [];
+
+  constructor(config: Partial<SchedulerConfig> = {}) {
+    this.core = new SchedulerCore({
+      id: 'Scheduler-1',
+      address: 'tcp://127.0.0.1:8786',
+      startedMs: this.nowMs,
+      ...config,
+    });
+  }
+
+  /** Hands events to the core as one batch and delivers what it answers. */
+  handle(...events: readonly SchedulerEvent[]): void {
+    const instructions = this.core.handle(structuredClone(events));
+    this.core.validate();
+    for (const instruction of structuredClone(instructions)) this.#deliver(instruction);
+  }
+
+  /** A connected client. */
+  client(session: string): FakeClient {
+    const client = new FakeClient(this, session);
+    this.clients.set(session, client);
+    const hello = {
+      op: 'hello',
+      role: 'client',
+      protocol: 1,
+      version: '0',
+      incarnation: session,
+      name: session,
+    } as const;
+    this.handle({ kind: 'client-connected', nowMs: this.nowMs, client: session, hello });
+    return client;
+  }
+
+  /** A connected worker. */
+  worker(name: string, options: Partial<WorkerHello> = {}): FakeWorker {
+    const worker = new FakeWorker(this, `${name}#${this.workers.size}`, name);
+    this.workers.set(worker.session, worker);
+    const hello: WorkerHello = {
+      op: 'hello',
+      role: 'worker',
+      protocol: 1,
+      version: '0',
+      incarnation: name,
+      name,
+      nthreads: 1,
+      resources: [],
+      memoryLimitBytes: null,
+      address: `tcp://${name}:1`,
+      host: `host-of-${name}`,
+      pid: 1,
+      localDirectory: '/tmp',
+      nanny: false,
+      ...options,
+    };
+    const event = { kind: 'worker-connected', nowMs: this.nowMs, worker: worker.session } as const;
+    this.handle({ ...event, hello });
+    return worker;
+  }
+
+  /** Time passes. */
+  tick(ms: number): void {
+    this.nowMs += ms;
+    this.handle({ kind: 'tick', nowMs: this.nowMs });
+  }
+
+  /** Takes out the instructions that are neither messages nor logs. */
+  others(): OtherInstruction[] {
+    return this.#others.splice(0);
+  }
+
+  /** Nothing was said that no test step has taken. */
+  expectNoMore(): void {
+    for (const client of this.clients.values()) expect(client.take()).toEqual([]);
+    for (const worker of this.workers.values()) expect(worker.take()).toEqual([]);
+    expect(this.others()).toEqual([]);
+  }
+
+  /** No task, block, value or function is left. */
+  expectEmpty(): void {
+    expect(this.core.counts()).toEqual({
+      released: 0,
+      waiting: 0,
+      queued: 0,
+      'no-worker': 0,
+      processing: 0,
+      memory: 0,
+      erred: 0,
+      forgotten: 0,
+    });
+    const { blocks, functions, requirements, values, valueBytes } = this.core.statistics();
+    expect({ blocks, functions, requirements, values, valueBytes }).toEqual({
+      blocks: 0,
+      functions: 0,
+      requirements: 1,
+      values: 0,
+      valueBytes: 0,
+    });
+  }
+
+  #deliver(instruction: SchedulerInstruction): void {
+    switch (instruction.do) {
+      case 'to-client':
+        this.clients.get(instruction.client)?.hear(instruction.message);
+        break;
+      case 'to-worker':
+        this.workers.get(instruction.worker)?.hear(instruction.message);
+        break;
+      case 'log':
+        this.logs.push(instruction.message);
+        break;
+      default:
+        this.#others.push(instruction);
+    }
+  }
+}
+
+/** What a test submits. */
+export interface FakeSubmit {
+  readonly key?: string;
+  /** Makes it a block of so many tasks with indexed keys. */
+  readonly count?: number;
+  readonly fn?: string;
+  /** Encoded arguments of each task. */
+  readonly args?: readonly string[];
+  /** Futures in the arguments of each task. */
+  readonly deps?: readonly (readonly number[])[];
+  readonly options?: Partial<TaskOptions>;
+}
+
+/** A client whose messages the test writes. */
+export class FakeClient {
+  readonly session: string;
+  readonly #harness: SchedulerHarness;
+  readonly #defined = new Set<string>();
+  #heard: ClientBoundMessage[] = [];
+  nextId = 0;
+
+  constructor(harness: SchedulerHarness, session: string) {
+    this.#harness = harness;
+    this.session = session;
+  }
+
+  hear(message: ClientBoundMessage): void {
+    this.#heard.push(message);
+  }
+
+  /** Takes out what was heard. */
+  take(): ClientBoundMessage[] {
+    return this.#heard.splice(0);
+  }
+
+  /** Takes out what was heard of one kind, and forgets the rest. */
+  taken<O extends ClientBoundMessage['op']>(op: O): Extract<ClientBoundMessage, { op: O }>[] {
+    return this.take().filter(
+      (message): message is Extract<ClientBoundMessage, { op: O }> => message.op === op,
+    );
+  }
+
+  /** Results heard: text by id. Everything else heard is forgotten. */
+  results(): Map<number, string> {
+    const found = new Map<number, string>();
+    for (const { ids, ends, values } of this.taken('results')) {
+      for (const [at, id] of ids.entries()) {
+        found.set(id, text(values.subarray(ends[at - 1] ?? 0, ends[at])));
+      }
+    }
+    return found;
+  }
+
+  say(...messages: readonly ClientMessage[]): void {
+    const { nowMs } = this.#harness;
+    const client = this.session;
+    this.#harness.handle(
+      ...messages.map((message) => ({ kind: 'client-said', nowMs, client, message }) as const),
+    );
+  }
+
+  define(fn: string): void {
+    if (this.#defined.has(fn)) return;
+    this.#defined.add(fn);
+    this.say(defineFunction(`hash-${fn}`, fn, bytes(`code of ${fn}`)));
+  }
+
+  /** Submits one task or block; returns the id of its first future. */
+  submit(what: FakeSubmit = {}): number {
+    const { count = 1, fn = 'f', options = {} } = what;
+    this.define(fn);
+    const first = this.nextId;
+    this.nextId += count;
+    const args = what.args ?? Array.from({ length: count }, (_, index) => `a${index}`);
+    const depEnds = ends(what.deps?.map((deps) => deps.length) ?? []);
+    this.say(
+      submit({
+        first,
+        count,
+        key: what.key ?? `${this.session}-key${first}`,
+        indexFrom: what.count === undefined ? null : 0,
+        fn: `hash-${fn}`,
+        args: bytes(args.join('')),
+        argEndsColumn: packU32(ends(args.map((arg) => bytes(arg).byteLength))),
+        depsColumn: what.deps === undefined ? null : packU32(what.deps.flat()),
+        depEndsColumn: what.deps === undefined ? null : packU32(depEnds),
+        options: taskOptions(options),
+      }),
+    );
+    return first;
+  }
+
+  release(...ids: readonly number[]): void {
+    this.say(release(ids.flatMap((id) => [id, 1])));
+  }
+
+  cancel(...ids: readonly number[]): void {
+    this.say(
+      cancel(
+        ids.flatMap((id) => [id, 1]),
+        'no longer needed',
+      ),
+    );
+  }
+
+  retry(...ids: readonly number[]): void {
+    this.say(retry(ids));
+  }
+
+  beat(): void {
+    this.say(clientHeartbeat());
+  }
+
+  close(): void {
+    this.say(closeClient());
+  }
+
+  lose(reason = 'connection closed'): void {
+    const { nowMs } = this.#harness;
+    this.#harness.handle({ kind: 'client-lost', nowMs, client: this.session, reason });
+  }
+}
+
+/** A worker whose messages the test writes. It remembers the runs it was told and not stopped. */
+export class FakeWorker {
+  readonly session: string;
+  readonly name: string;
+  readonly #harness: SchedulerHarness;
+  #heard: WorkerBoundMessage[] = [];
+  /** Runs told and neither ended nor stopped, in order. */
+  runs: ToldRun[] = [];
+  /** Runs it was told to stop and has not answered. */
+  stopping: number[] = [];
+  readonly functions = new Set<number>();
+  /** Tasks whose results it holds. */
+  readonly data = new Set<number>();
+
+  constructor(harness: SchedulerHarness, session: string, name: string) {
+    this.#harness = harness;
+    this.session = session;
+    this.name = name;
+  }
+
+  hear(message: WorkerBoundMessage): void {
+    this.#heard.push(message);
+    switch (message.op) {
+      case 'define-worker-function':
+        this.functions.add(message.fn);
+        break;
+      case 'forget-functions':
+        for (const fn of message.fns) expect(this.functions.delete(fn)).toBe(true);
+        break;
+      case 'run':
+        expect(this.functions.has(message.fn), 'the function is defined first').toBe(true);
+        for (const [at, run] of message.runs.entries()) {
+          const index = message.indices?.[at];
+          this.runs.push({
+            run,
+            task: message.tasks[at] ?? -1,
+            key: index === undefined ? message.key : `${message.key}-${index}`,
+            args: text(message.args.subarray(message.ends[at - 1] ?? 0, message.ends[at])),
+            inputs: message.dependencies?.[at] ?? [],
+            attempt: message.attempts?.[at] ?? 1,
+            fn: message.fn,
+          });
+        }
+        break;
+      case 'free':
+        for (const task of message.tasks) this.data.delete(task);
+        break;
+      case 'stop':
+        this.stopping.push(...message.runs);
+        break;
+      case 'get-data':
+      case 'data-failed':
+      case 'close-worker':
+        break;
+      default:
+        message satisfies never;
+    }
+  }
+
+  /** Takes out what was heard. */
+  take(): WorkerBoundMessage[] {
+    return this.#heard.splice(0);
+  }
+
+  /** Takes out what was heard of one kind, and forgets the rest. */
+  taken<O extends WorkerBoundMessage['op']>(op: O): Extract<WorkerBoundMessage, { op: O }>[] {
+    return this.take().filter(
+      (message): message is Extract<WorkerBoundMessage, { op: O }> => message.op === op,
+    );
+  }
+
+  /** Keys of the runs it was told. */
+  keys(): string[] {
+    return this.runs.map(({ key }) => key);
+  }
+
+  say(...messages: readonly WorkerMessage[]): void {
+    const { nowMs } = this.#harness;
+    const worker = this.session;
+    this.#harness.handle(
+      ...messages.map((message) => ({ kind: 'worker-said', nowMs, worker, message }) as const),
+    );
+  }
+
+  /** The run of a key, or the oldest, taken off the list. */
+  pull(key?: string): ToldRun {
+    const at = key === undefined ? 0 : this.runs.findIndex((run) => run.key === key);
+    const [run] = this.runs.splice(at, 1);
+    if (run === undefined || at < 0) throw new Error(`${this.name} has no run of ${key ?? 'any'}`);
+    return run;
+  }
+
+  /** Runs of these keys end well, in one message; without keys all. Values are inline. */
+  finish(results: Readonly<Record<string, string>> | 'all' = 'all', durationUs = 1_000): void {
+    const runs = results === 'all' ? this.runs.splice(0) : Object.keys(results).map((key) => this.pull(key));
+    const values = runs.map(({ key }) => (results === 'all' ? `r(${key})` : (results[key] ?? '')));
+    for (const { task } of runs) this.data.add(task);
+    this.say(
+      finished({
+        runs: runs.map(({ run }) => run),
+        sizes: values.map((value) => bytes(value).byteLength),
+        values: bytes(values.join('')),
+        ends: ends(values.map((value) => bytes(value).byteLength)),
+        durationsUs: runs.map(() => durationUs),
+      }),
+    );
+  }
+
+  /** The run of a key ends well with a result too large to travel along. */
+  finishLarge(key: string, size: number, durationUs = 1_000): void {
+    const { run, task } = this.pull(key);
+    this.data.add(task);
+    this.finishRun(run, size, durationUs);
+  }
+
+  /** Reports a run by number, known or not. */
+  finishRun(run: number, size = 1_000_000, durationUs = 1_000): void {
+    const values = new Uint8Array();
+    this.say(finished({ runs: [run], sizes: [size], values, ends: [0], durationsUs: [durationUs] }));
+  }
+
+  fail(key: string, why: Failure = userError(key)): void {
+    this.say(runFailed(this.pull(key).run, why, 1_000));
+  }
+
+  /** Answers stop messages: the runs are gone. */
+  answerStops(): void {
+    const runs = this.stopping.splice(0);
+    this.runs = this.runs.filter(({ run }) => !runs.includes(run));
+    this.say(stopped(runs, []));
+  }
+
+  beat(...executing: readonly number[]): void {
+    this.say(workerHeartbeat(METRICS, executing));
+  }
+
+  hold(...tasks: readonly number[]): void {
+    for (const task of tasks) this.data.add(task);
+    this.say(holding(tasks));
+  }
+
+  missInput(key: string, task: number, holders: readonly string[]): void {
+    this.say(inputMissing(this.pull(key).run, task, holders));
+  }
+
+  leave(): void {
+    this.say(leaving('retired'));
+  }
+
+  lose(reason = 'connection closed'): void {
+    const { nowMs } = this.#harness;
+    this.runs = [];
+    this.#harness.handle({ kind: 'worker-lost', nowMs, worker: this.session, reason });
+  }
+}
+
+/** Resources of a hello or of options. */
+export function amounts(resources: Readonly<Record<string, number>>): ResourceAmounts {
+  return Object.entries(resources);
+}
+
+function ends(lengths: readonly number[]): number[] {
+  let end = 0;
+  return lengths.map((length) => (end += length));
+}

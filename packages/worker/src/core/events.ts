@@ -1,0 +1,111 @@
+/**
+ * Everything the worker's core can be told. Read this file and `instructions.ts` to know the
+ * core's interface.
+ */
+import type { Failure, WorkerBoundMessage, WorkerMetrics } from '@farm/protocol/core';
+
+/** The scheduler said something (all but `get-data`, which the shell answers from its store). */
+export interface SchedulerSaid {
+  readonly kind: 'scheduler-said';
+  readonly nowMs: number;
+  readonly message: WorkerBoundMessage;
+}
+
+/** One run that ended well in a slot. */
+export interface RunEnded {
+  readonly run: number;
+  /** Bytes of the encoded result, which the shell keeps in its store under the task's number. */
+  readonly sizeBytes: number;
+  /** The encoded result itself where it is at most `LIMITS.inlineValueBytesMax`, else null. */
+  readonly value: Uint8Array | null;
+  readonly durationUs: number;
+}
+
+/** Runs of one slot ended well. */
+export interface RunsEnded {
+  readonly kind: 'runs-ended';
+  readonly nowMs: number;
+  readonly ended: readonly RunEnded[];
+}
+
+/** A run failed; its slot goes on with the next run it was given. */
+export interface RunErred {
+  readonly kind: 'run-erred';
+  readonly nowMs: number;
+  readonly run: number;
+  readonly failure: Failure;
+  readonly durationUs: number;
+}
+
+/**
+ * A slot was emptied, by an interrupt, by a run's timeout or since its thread crashed: `failed` is
+ * the run that was executing (null if none), `unstarted` the runs it had been given and never
+ * began. The slot is free and clean again.
+ */
+export interface SlotEmptied {
+  readonly kind: 'slot-emptied';
+  readonly nowMs: number;
+  readonly slot: number;
+  readonly failed: { readonly run: number; readonly failure: Failure } | null;
+  readonly unstarted: readonly number[];
+}
+
+/** Answer to `withdraw`: exact, whatever the slot was doing. */
+export interface RunsWithdrawn {
+  readonly kind: 'runs-withdrawn';
+  readonly nowMs: number;
+  readonly slot: number;
+  readonly withdrawn: readonly number[];
+  /** Had started (or ended): their own events tell how they end. */
+  readonly started: readonly number[];
+}
+
+/** An input arrived in the store. */
+export interface InputFetched {
+  readonly kind: 'input-fetched';
+  readonly nowMs: number;
+  readonly task: number;
+  readonly sizeBytes: number;
+}
+
+/** An input could not be fetched from any of its holders. */
+export interface InputFailed {
+  readonly kind: 'input-failed';
+  readonly nowMs: number;
+  readonly task: number;
+  readonly holders: readonly string[];
+  readonly reason: string;
+}
+
+/** Time to tell the scheduler how the worker is. */
+export interface HeartbeatDue {
+  readonly kind: 'heartbeat-due';
+  readonly nowMs: number;
+  readonly metrics: WorkerMetrics;
+}
+
+/** A signal, a lifetime or the scheduler asks the worker to end. */
+export interface CloseAsked {
+  readonly kind: 'close-asked';
+  readonly nowMs: number;
+  readonly reason: string;
+}
+
+/** The time a `wake` asked for has come. */
+export interface Woke {
+  readonly kind: 'woke';
+  readonly nowMs: number;
+}
+
+/** What happened. */
+export type WorkerEvent =
+  | SchedulerSaid
+  | RunsEnded
+  | RunErred
+  | SlotEmptied
+  | RunsWithdrawn
+  | InputFetched
+  | InputFailed
+  | HeartbeatDue
+  | Woke
+  | CloseAsked;

@@ -1,0 +1,7 @@
+/**
+ * A worker of farm, to be embedded; `farm-worker` runs the same from a shell.
+ *
+ * @module
+ */
+export { DEATH_TIMEOUT_MS, Worker } from './shell/worker.ts';
+export type { WorkerEnd, WorkerOptions } from './shell/worker.ts';

@@ -1,0 +1,191 @@
+import type { FunctionSpec } from '@farm/protocol';
+import { FarmError, type Failure } from '@farm/protocol/core';
+import type { ResourceLimits } from 'node:worker_threads';
+
+import { CommandExecutor } from './commands/command-executor.ts';
+import type { Executor, ExecutorHandlers, ExecutorRun } from './executor.ts';
+import { ThreadExecutor } from './threads/thread-executor.ts';
+
+/** Options of {@link createExecutors}. */
+export interface ExecutorsOptions {
+  /** Number of slots; they are numbered from 0. */
+  readonly slots: number;
+  /** Name of this worker, for failures and for FARM_WORKER of commands. */
+  readonly workerName: string;
+  readonly handlers: ExecutorHandlers;
+  /** Memory limits of each slot's thread. @default Node's own */
+  readonly resourceLimits?: ResourceLimits;
+  /** Whether threads start at once, rather than with the first run of their slot. @default false */
+  readonly prewarm?: boolean;
+  /** Where relative directories of commands begin. @default process.cwd() */
+  readonly cwd?: string;
+  /** What commands inherit. @default process.env, as it is when a command starts */
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+/**
+ * Makes the executor of a worker: functions run in threads, commands in processes, and a slot is
+ * at one of them at a time.
+ *
+ * @example
+ * const executor = createExecutors({ slots: 4, workerName: 'w-1', handlers });
+ * executor.define(1, 'double', { kind: 'source', name: 'double', source: '(x) => 2 * x' });
+ * executor.execute(0, 1, runs);
+ */
+export function createExecutors(options: ExecutorsOptions): Executor {
+  return new RoutingExecutor(options);
+}
+
+type Kind = 'threads' | 'commands';
+
+/** Runs of one function, in the order they came. */
+interface Batch {
+  readonly kind: Kind;
+  readonly fn: number;
+  readonly runs: readonly ExecutorRun[];
+}
+
+interface RoutedSlot {
+  /** Who has the slot, while it has runs. */
+  kind: Kind;
+  /** Runs handed on that have not ended. */
+  outstanding: number;
+  /** What came while the other kind had the slot, and everything that came after it. */
+  waiting: Batch[];
+}
+
+class RoutingExecutor implements Executor {
+  readonly #executors: Readonly<Record<Kind, Executor>>;
+  readonly #handlers: ExecutorHandlers;
+  readonly #kinds = new Map<number, Kind>();
+  readonly #slots: readonly RoutedSlot[];
+
+  constructor({ handlers, ...options }: ExecutorsOptions) {
+    this.#handlers = handlers;
+    this.#slots = Array.from({ length: options.slots }, () => ({
+      kind: 'threads' as const,
+      outstanding: 0,
+      waiting: [],
+    }));
+    const counting: ExecutorHandlers = {
+      ended: (slot, results) => {
+        this.#count(slot, results.length);
+        handlers.ended(slot, results);
+        this.#next(slot);
+      },
+      erred: (slot, run, why, durationUs) => {
+        this.#count(slot, 1);
+        handlers.erred(slot, run, why, durationUs);
+        this.#next(slot);
+      },
+      emptied: (slot, failed, unstarted) => this.#emptied(slot, failed, unstarted),
+      output: (slot, stream, text) => handlers.output(slot, stream, text),
+    };
+    this.#executors = {
+      threads: new ThreadExecutor({ ...options, handlers: counting }),
+      commands: new CommandExecutor({ ...options, handlers: counting }),
+    };
+  }
+
+  define(fn: number, name: string, spec: FunctionSpec): void {
+    const kind = spec.kind === 'command' ? 'commands' : 'threads';
+    this.#kinds.set(fn, kind);
+    this.#executors[kind].define(fn, name, spec);
+  }
+
+  forget(fns: readonly number[]): void {
+    for (const fn of fns) this.#kinds.delete(fn);
+    this.#executors.threads.forget(fns);
+    this.#executors.commands.forget(fns);
+  }
+
+  execute(slot: number, fn: number, runs: readonly ExecutorRun[]): void {
+    if (runs.length === 0) return;
+    const kind = this.#kinds.get(fn);
+    if (kind === undefined) throw new FarmError('ERR_INTERNAL', `function ${fn} is not defined`);
+    const at = this.#slot(slot);
+    const batch: Batch = { kind, fn, runs };
+    const mustWait = at.waiting.length > 0 || (at.outstanding > 0 && at.kind !== kind);
+    if (mustWait) at.waiting.push(batch);
+    else this.#hand(slot, at, batch);
+  }
+
+  withdraw(
+    slot: number,
+    runs: readonly number[],
+  ): { readonly withdrawn: readonly number[]; readonly started: readonly number[] } {
+    const at = this.#slot(slot);
+    const asked = new Set(runs);
+    const withdrawn: number[] = [];
+    at.waiting = at.waiting.flatMap((batch) => {
+      const left = batch.runs.filter(({ run }) => {
+        const isTaken = asked.delete(run);
+        if (isTaken) withdrawn.push(run);
+        return !isTaken;
+      });
+      return left.length === 0 ? [] : [{ ...batch, runs: left }];
+    });
+    const handed = this.#executors[at.kind].withdraw(slot, [...asked]);
+    at.outstanding -= handed.withdrawn.length;
+    // What waits for the slot may have lost all it waited for; its turn comes in its own time.
+    if (at.outstanding === 0 && at.waiting.length > 0) setImmediate(() => this.#next(slot));
+    return { withdrawn: [...withdrawn, ...handed.withdrawn], started: handed.started };
+  }
+
+  interrupt(slot: number, run: number, why: Failure): boolean {
+    return this.#executors[this.#slot(slot).kind].interrupt(slot, run, why);
+  }
+
+  executing(): readonly number[] {
+    return [...this.#executors.threads.executing(), ...this.#executors.commands.executing()];
+  }
+
+  async close(): Promise<void> {
+    for (const at of this.#slots) at.waiting = [];
+    await Promise.all([this.#executors.threads.close(), this.#executors.commands.close()]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #emptied(
+    slot: number,
+    failed: { run: number; failure: Failure } | null,
+    unstarted: readonly number[],
+  ): void {
+    const at = this.#slot(slot);
+    const waiting = at.waiting.flatMap(({ runs }) => runs.map(({ run }) => run));
+    at.waiting = [];
+    at.outstanding = 0;
+    this.#handlers.emptied(slot, failed, [...unstarted, ...waiting]);
+  }
+
+  #count(slot: number, ended: number): void {
+    this.#slot(slot).outstanding -= ended;
+  }
+
+  /** Hands on what waits, up to the next change of kind. */
+  #next(slot: number): void {
+    const at = this.#slot(slot);
+    for (let batch = at.waiting[0]; batch !== undefined; batch = at.waiting[0]) {
+      if (at.outstanding > 0 && at.kind !== batch.kind) return;
+      at.waiting.shift();
+      this.#hand(slot, at, batch);
+    }
+  }
+
+  #hand(slot: number, at: RoutedSlot, { kind, fn, runs }: Batch): void {
+    at.kind = kind;
+    at.outstanding += runs.length;
+    this.#executors[kind].execute(slot, fn, runs);
+  }
+
+  #slot(slot: number): RoutedSlot {
+    const found = this.#slots[slot];
+    if (found === undefined) {
+      throw new FarmError('ERR_INTERNAL', `slot ${slot} of ${this.#slots.length} does not exist`);
+    }
+    return found;
+  }
+}

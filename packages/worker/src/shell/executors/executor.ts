@@ -1,0 +1,68 @@
+import type { Failure, ResourceAmounts } from '@farm/protocol/core';
+import type { FunctionSpec } from '@farm/protocol';
+
+/** A run as an executor gets it: everything needed, nothing to look up. */
+export interface ExecutorRun {
+  readonly run: number;
+  readonly key: string;
+  /** From 1. */
+  readonly attempt: number;
+  /** The encoded argument list. */
+  readonly args: Uint8Array;
+  /** Encoded values that replace the arguments' references, in order. */
+  readonly inputs: readonly Uint8Array[];
+  /** From the run's start; null means no limit. A run with a limit is always given alone. */
+  readonly timeoutMs: number | null;
+  readonly resources: ResourceAmounts;
+}
+
+/** What an executor reports. Called from the event loop, never from inside `execute`. */
+export interface ExecutorHandlers {
+  /** Runs that ended well, with their encoded results (owned by the receiver). */
+  ended(slot: number, results: readonly ExecutorResult[]): void;
+  /** A run that failed; the slot goes on. */
+  erred(slot: number, run: number, why: Failure, durationUs: number): void;
+  /**
+   * The slot was emptied (interrupt, timeout, crash); it is clean and free again. Every run the
+   * slot had is accounted for: its end was reported before, or it is `failed`, or among
+   * `unstarted`; that holds for runs given after an `interrupt`, too. `failed` is null where the
+   * interrupted run ended by itself in the meantime.
+   */
+  emptied(
+    slot: number,
+    failed: { readonly run: number; readonly failure: Failure } | null,
+    unstarted: readonly number[],
+  ): void;
+  /** Text a function wrote to stdout or stderr, in whole lines; or farm's own note on a slot. */
+  output(slot: number, stream: 'stdout' | 'stderr', text: string): void;
+}
+
+/** One result. */
+export interface ExecutorResult {
+  readonly run: number;
+  readonly value: Uint8Array;
+  readonly durationUs: number;
+}
+
+/**
+ * Runs functions or commands in numbered slots. One slot runs one thing at a time and survives
+ * whatever that thing does.
+ */
+export interface Executor {
+  /** Makes a function known. */
+  define(fn: number, name: string, spec: FunctionSpec): void;
+  forget(fns: readonly number[]): void;
+  /** Appends runs to a slot's list. */
+  execute(slot: number, fn: number, runs: readonly ExecutorRun[]): void;
+  /** Takes back runs that have not started; exact and synchronous. */
+  withdraw(
+    slot: number,
+    runs: readonly number[],
+  ): { readonly withdrawn: readonly number[]; readonly started: readonly number[] };
+  /** Terminates what executes this run, then reports `emptied`; false where it is not executing. */
+  interrupt(slot: number, run: number, why: Failure): boolean;
+  /** Runs that have started and not ended, over all slots. */
+  executing(): readonly number[];
+  /** Terminates everything. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,54 @@
+import type { ExecutorRun } from '../executor.ts';
+import { pieceStart, type RunsMessage } from './thread-messages.ts';
+
+/** Batches of this size are moved to the thread rather than copied. */
+const MOVED_BYTES_MIN = 16_384;
+
+/** Packs runs for a thread. Their bytes are copied, since a thread may write to what it gets. */
+export function packRuns(fn: number, first: number, runs: readonly ExecutorRun[]): RunsMessage {
+  const hasInputs = runs.some((run) => run.inputs.length > 0);
+  const pieces = hasInputs ? runs.flatMap((run) => [run.args, ...run.inputs]) : runs.map(argsOf);
+  const ends = new Float64Array(pieces.length);
+  let end = 0;
+  for (const [index, piece] of pieces.entries()) {
+    end = pieceStart(end) + piece.byteLength;
+    ends[index] = end;
+  }
+  const bytes = new Uint8Array(end);
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at = pieceStart(at + piece.byteLength);
+  }
+  return {
+    do: 'runs',
+    fn,
+    first,
+    keys: runs.map((run) => run.key),
+    attempts: runs.some((run) => run.attempt !== 1) ? runs.map((run) => run.attempt) : null,
+    resources: runs.some((run) => run.resources.length > 0)
+      ? runs.map((run) => run.resources)
+      : null,
+    bytes,
+    ends,
+    inputCounts: hasInputs ? runs.map((run) => run.inputs.length) : null,
+    announce: runs.some((run) => run.timeoutMs !== null),
+  };
+}
+
+/** What is to be moved along with a batch. */
+export function movedBuffers(batch: RunsMessage): ArrayBuffer[] {
+  const { buffer, byteLength } = batch.bytes;
+  return byteLength >= MOVED_BYTES_MIN && buffer instanceof ArrayBuffer ? [buffer] : [];
+}
+
+/** Bytes of a run's arguments and inputs. */
+export function runBytes(run: ExecutorRun): number {
+  let total = run.args.byteLength;
+  for (const input of run.inputs) total += input.byteLength;
+  return total;
+}
+
+function argsOf(run: ExecutorRun): Uint8Array {
+  return run.args;
+}

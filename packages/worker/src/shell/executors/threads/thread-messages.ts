@@ -1,0 +1,127 @@
+/** What the main thread and a slot's thread say to each other. */
+import type { ErrorCode, ResourceAmounts } from '@farm/protocol/core';
+import type { MessagePort } from 'node:worker_threads';
+
+import type { ModuleFunction, SourceFunction } from '@farm/protocol';
+import { RECORD_KINDS } from './run-lane.ts';
+
+/** A function that runs in a thread. */
+export type ThreadFunction = SourceFunction | ModuleFunction;
+
+/** What a thread is started with. */
+export interface ThreadData {
+  readonly port: MessagePort;
+  readonly lane: SharedArrayBuffer;
+}
+
+/** Makes a function known to the thread, before the first batch that names it. */
+export interface DefineMessage {
+  readonly do: 'define';
+  readonly fn: number;
+  readonly name: string;
+  readonly spec: ThreadFunction;
+}
+
+/** No batch will name these functions any more. */
+export interface ForgetMessage {
+  readonly do: 'forget';
+  readonly fns: readonly number[];
+}
+
+/** Runs of one function, with consecutive sequence numbers. */
+export interface RunsMessage {
+  readonly do: 'runs';
+  readonly fn: number;
+  /** Sequence number of the first. */
+  readonly first: number;
+  readonly keys: readonly string[];
+  /** Null where all are first attempts. */
+  readonly attempts: readonly number[] | null;
+  /** One entry a run; null where no run is granted anything. */
+  readonly resources: readonly ResourceAmounts[] | null;
+  /** Of each run its arguments and then its inputs, each from a multiple of 8. */
+  readonly bytes: Uint8Array;
+  /** Where each piece of `bytes` ends. Not 32 bit: inputs may be large. */
+  readonly ends: Float64Array;
+  /** Inputs of each run; null where no run has any. */
+  readonly inputCounts: readonly number[] | null;
+  /** Whether the main thread wants to know at once when one of the runs starts. */
+  readonly announce: boolean;
+}
+
+/** Where the piece after one that ends here begins: aligned, so that buffers decode as views. */
+export function pieceStart(previousEnd: number): number {
+  return Math.ceil(previousEnd / 8) * 8;
+}
+
+/** A piece of a batch, not copied. */
+export function batchPiece(batch: RunsMessage, piece: number): Uint8Array {
+  return batch.bytes.subarray(pieceStart(batch.ends[piece - 1] ?? 0), batch.ends[piece]);
+}
+
+/** Everything the main thread says. */
+export type ThreadBoundMessage = DefineMessage | ForgetMessage | RunsMessage;
+
+/** There are records in the lane, or a run that is to be announced started. */
+export type LookMessage = null;
+
+/** A record that did not fit the lane. */
+export interface RecordMessage {
+  readonly sequence: number;
+  readonly kind: number;
+  readonly durationUs: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Something a run wrote. */
+export interface OutputMessage {
+  readonly stream: 'stdout' | 'stderr';
+  readonly text: string;
+}
+
+/** The thread is about to end by an exception that nothing caught. */
+export interface CrashMessage {
+  readonly crash: PackedFailure;
+}
+
+/** Everything a thread says. */
+export type MainBoundMessage = LookMessage | RecordMessage | OutputMessage | CrashMessage;
+
+/** What a record of a failure carries. */
+export interface PackedFailure {
+  readonly message: string;
+  /** What user code threw (`encodeError`); null where farm is the cause. */
+  readonly error: Uint8Array | null;
+}
+
+/** The error code a record of this kind stands for. */
+export function failureCode(kind: number): ErrorCode {
+  if (kind === RECORD_KINDS.taskFailed) return 'ERR_TASK';
+  if (kind === RECORD_KINDS.resultFailed) return 'ERR_RESULT';
+  if (kind === RECORD_KINDS.functionFailed) return 'ERR_FUNCTION';
+  if (kind === RECORD_KINDS.argumentsFailed) return 'ERR_VALUE';
+  return 'ERR_INTERNAL';
+}
+
+const TEXT_ENCODER = new TextEncoder();
+const TEXT_DECODER = new TextDecoder();
+
+/** Packs a failure into the bytes of a record. */
+export function packFailure({ message, error }: PackedFailure): Uint8Array {
+  const text = TEXT_ENCODER.encode(message);
+  const bytes = new Uint8Array(4 + text.byteLength + (error?.byteLength ?? 0));
+  new DataView(bytes.buffer).setUint32(0, text.byteLength, true);
+  bytes.set(text, 4);
+  if (error !== null) bytes.set(error, 4 + text.byteLength);
+  return bytes;
+}
+
+/** Reverses {@link packFailure}. */
+export function unpackFailure(bytes: Uint8Array): PackedFailure {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const textEnd = 4 + view.getUint32(0, true);
+  return {
+    message: TEXT_DECODER.decode(bytes.subarray(4, textEnd)),
+    error: textEnd === bytes.byteLength ? null : bytes.slice(textEnd),
+  };
+}

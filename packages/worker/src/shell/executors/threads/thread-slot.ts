@@ -1,0 +1,357 @@
+import { type Failure, failure } from '@farm/protocol/core';
+import { errorText } from '@farm/protocol/value';
+import type { ResourceLimits } from 'node:worker_threads';
+
+import type { ExecutorHandlers, ExecutorResult, ExecutorRun } from '../executor.ts';
+import { LineOutput } from './line-output.ts';
+import { movedBuffers, packRuns, runBytes } from './run-batch.ts';
+import { RECORD_KINDS } from './run-lane.ts';
+import { RunWindow } from './run-window.ts';
+import { SlotThread, type SlotThreadHandlers, type ThreadEnd } from './slot-thread.ts';
+import { failureCode, type ThreadFunction, unpackFailure } from './thread-messages.ts';
+
+/** Bytes of arguments and inputs a thread may have been given and not be done with. */
+const POSTED_BYTES_MAX = 8_388_608;
+
+/** The longest delay a timer takes. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+/** What a {@link ThreadSlot} needs to know. */
+export interface ThreadSlotOptions {
+  readonly slot: number;
+  readonly workerName: string;
+  readonly resourceLimits: ResourceLimits | undefined;
+  readonly handlers: ExecutorHandlers;
+  /** Finds a function; undefined where it is not known. */
+  readonly lookUp: (
+    fn: number,
+  ) => { readonly name: string; readonly spec: ThreadFunction } | undefined;
+}
+
+/** Runs the thread has not been given yet, from `next` on. */
+interface WaitingRuns {
+  readonly fn: number;
+  readonly runs: readonly ExecutorRun[];
+  next: number;
+}
+
+interface Erred {
+  readonly run: number;
+  readonly failure: Failure;
+  readonly durationUs: number;
+}
+
+/** A slot whose thread is being terminated for the sake of one run. */
+interface Stopping {
+  readonly run: number;
+  readonly failure: Failure;
+}
+
+/** One slot: the runs it was given and the thread that executes them. */
+export class ThreadSlot {
+  readonly #options: ThreadSlotOptions;
+  readonly #output: LineOutput;
+  #thread: SlotThread | undefined;
+  /** Functions the thread knows. */
+  #known = new Set<number>();
+
+  #waiting: WaitingRuns[] = [];
+  /** Runs the thread was given. */
+  #window = new RunWindow();
+
+  #stopping: Stopping | undefined;
+  #isEmptying = false;
+  #timer: NodeJS.Timeout | undefined;
+  #timedRun: number | undefined;
+  #isClosed = false;
+  #closed: (() => void) | undefined;
+
+  /** Ends that were drained and not reported yet; neighbours of a kind together. */
+  #ends: (ExecutorResult[] | Erred)[] = [];
+
+  constructor(options: ThreadSlotOptions) {
+    this.#options = options;
+    const { slot, handlers } = options;
+    this.#output = new LineOutput((stream, text) => handlers.output(slot, stream, text));
+  }
+
+  /** Whether it has runs that have not ended. */
+  get isBusy(): boolean {
+    return this.#window.count > 0 || this.#waiting.length > 0 || this.#stopping !== undefined;
+  }
+
+  /** Starts the thread, so that the first run need not wait for it. */
+  warm(): void {
+    if (this.#thread !== undefined || this.#isClosed) return;
+    try {
+      const thread: SlotThread = new SlotThread(this.#options.resourceLimits, {
+        said: (message) => this.#said(message),
+        ended: (end) => this.#threadEnded(end),
+      });
+      this.#thread = thread;
+    } catch (error) {
+      const crash = { message: errorText(error), error: null };
+      setImmediate(() => this.#threadEnded({ exitCode: null, crash }));
+    }
+  }
+
+  execute(fn: number, runs: readonly ExecutorRun[]): void {
+    if (runs.length === 0) return;
+    this.#waiting.push({ fn, runs, next: 0 });
+    this.#post();
+  }
+
+  forget(fns: readonly number[]): void {
+    const known = fns.filter((fn) => this.#known.delete(fn));
+    if (known.length > 0) this.#thread?.post({ do: 'forget', fns: known });
+  }
+
+  /** The run being executed. */
+  get executing(): number | undefined {
+    return this.#executing()?.run;
+  }
+
+  withdraw(runs: readonly number[]): { withdrawn: number[]; started: number[] } {
+    const asked = new Set(runs);
+    const withdrawn: number[] = [];
+    const take = (run: number): void => {
+      if (asked.delete(run)) withdrawn.push(run);
+    };
+    for (const [sequence, { run }] of this.#window.entries()) {
+      if (asked.has(run) && this.#thread?.lane.withdraw(sequence) === true) {
+        this.#window.remove(sequence);
+        take(run);
+      }
+    }
+    for (const waiting of this.#waiting) {
+      const left = waiting.runs.slice(waiting.next);
+      for (const run of left) take(run.run);
+    }
+    if (withdrawn.length > 0) {
+      const gone = new Set(withdrawn);
+      this.#waiting = this.#waiting.flatMap(({ fn, runs, next }) => {
+        const left = runs.slice(next).filter((run) => !gone.has(run.run));
+        return left.length === 0 ? [] : [{ fn, runs: left, next: 0 }];
+      });
+    }
+    return { withdrawn, started: [...asked] };
+  }
+
+  /** Terminates the thread if it executes this run. */
+  interrupt(run: number, why: Failure): boolean {
+    const thread = this.#thread;
+    if (thread === undefined) return false;
+    if (this.#stopping !== undefined) return this.#stopping.run === run;
+    // Held, the thread cannot end this run and begin another one between the look and the end.
+    thread.lane.hold();
+    if (this.#executing()?.run !== run) {
+      thread.lane.release();
+      return false;
+    }
+    this.#stopping = { run, failure: why };
+    thread.terminate();
+    return true;
+  }
+
+  /** Takes what the thread has finished, reports it, and hands on what waits. */
+  look(): void {
+    this.#drain();
+    this.#watchTime();
+    this.#report();
+    this.#post();
+  }
+
+  /** Ends the thread; nothing is reported any more. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#waiting = [];
+    clearTimeout(this.#timer);
+    const thread = this.#thread;
+    if (thread === undefined) return;
+    await new Promise<void>((closed) => {
+      this.#closed = closed;
+      thread.terminate();
+    });
+  }
+
+  #said(message: Parameters<SlotThreadHandlers['said']>[0]): void {
+    if (message === null) {
+      this.look();
+    } else if ('stream' in message) {
+      this.#thread?.lane.tookOutput(message.text.length);
+      this.#output.take(message.stream, message.text);
+    } else {
+      this.#take(message.sequence, message.kind, message.durationUs, message.bytes);
+      this.look();
+    }
+  }
+
+  #drain(): void {
+    this.#thread?.lane.drain((sequence, kind, durationUs, bytes) => {
+      this.#take(sequence, kind, durationUs, bytes);
+    });
+  }
+
+  #take(sequence: number, kind: number, durationUs: number, bytes: Uint8Array): void {
+    const ended = this.#window.remove(sequence);
+    if (ended === undefined) return;
+    const { run, key } = ended;
+    if (kind === RECORD_KINDS.value) {
+      const last = this.#ends.at(-1);
+      const result = { run, value: bytes, durationUs };
+      if (Array.isArray(last)) last.push(result);
+      else this.#ends.push([result]);
+      return;
+    }
+    const { message, error } = unpackFailure(bytes);
+    const why = failure(failureCode(kind), message, key, this.#options.workerName, error);
+    this.#ends.push({ run, failure: why, durationUs });
+  }
+
+  #report(): void {
+    if (this.#ends.length === 0 || this.#isClosed) return;
+    const ends = this.#ends;
+    this.#ends = [];
+    if (!this.isBusy) this.#output.flush();
+    const { slot, handlers } = this.#options;
+    for (const end of ends) {
+      if (Array.isArray(end)) handlers.ended(slot, end);
+      else handlers.erred(slot, end.run, end.failure, end.durationUs);
+    }
+  }
+
+  /** Gives the thread as much of what waits as it has room for. */
+  #post(): void {
+    if (this.#stopping !== undefined || this.#isEmptying || this.#isClosed) return;
+    for (let head = this.#waiting[0]; head !== undefined; head = this.#waiting[0]) {
+      this.warm();
+      const thread = this.#thread;
+      if (thread === undefined) return;
+      const first = this.#window.next;
+      const batch = this.#takeBatch(thread, head);
+      if (batch.length === 0) return;
+      this.#introduce(thread, head.fn);
+      const message = packRuns(head.fn, first, batch);
+      thread.post(message, movedBuffers(message));
+      if (head.next === head.runs.length) this.#waiting.shift();
+    }
+  }
+
+  /** Moves runs from what waits into the window, as many as there is room for. */
+  #takeBatch(thread: SlotThread, head: WaitingRuns): readonly ExecutorRun[] {
+    const room = this.#window.room(thread.lane.cursor);
+    const from = head.next;
+    while (head.next - from < room) {
+      const run = head.runs[head.next];
+      if (run === undefined) break;
+      const bytes = runBytes(run);
+      if (this.#window.count > 0 && this.#window.bytes + bytes > POSTED_BYTES_MAX) break;
+      thread.lane.add(this.#window.next);
+      this.#window.add(run, bytes);
+      head.next++;
+    }
+    return head.next - from === head.runs.length ? head.runs : head.runs.slice(from, head.next);
+  }
+
+  /** Makes a function known to the thread. */
+  #introduce(thread: SlotThread, fn: number): void {
+    if (this.#known.has(fn)) return;
+    const known = this.#options.lookUp(fn);
+    if (known === undefined) return;
+    thread.post({ do: 'define', fn, ...known });
+    this.#known.add(fn);
+  }
+
+  #executing(): ExecutorRun | undefined {
+    const lane = this.#thread?.lane;
+    if (lane === undefined) return undefined;
+    const sequence = lane.cursor;
+    return lane.isExecuting(sequence) ? this.#window.get(sequence) : undefined;
+  }
+
+  /** Starts the clock of a run with a time limit when it is first seen executing. */
+  #watchTime(): void {
+    const executing = this.#executing();
+    if (executing?.run === this.#timedRun) return;
+    clearTimeout(this.#timer);
+    this.#timedRun = undefined;
+    if (executing === undefined || executing.timeoutMs === null) return;
+    const { run, key, timeoutMs } = executing;
+    this.#timedRun = run;
+    this.#timer = setTimeout(
+      () => {
+        const message = `ran longer than timeoutMs = ${timeoutMs}`;
+        const { workerName } = this.#options;
+        this.interrupt(run, failure('ERR_TASK_TIMEOUT', message, key, workerName, null));
+      },
+      Math.min(timeoutMs, TIMER_MS_MAX),
+    );
+  }
+
+  #threadEnded(end: ThreadEnd): void {
+    this.#drain();
+    // Handlers may give further runs; until `emptied` is reported they only join the others.
+    this.#isEmptying = true;
+    this.#output.flush();
+    this.#report();
+    const executing = this.#executing();
+    const hasRun = this.#thread !== undefined && this.#thread.lane.cursor > 0;
+    const unended = this.#unended();
+    const stopping = this.#stopping;
+    this.#reset();
+    if (this.#isClosed) {
+      this.#closed?.();
+      return;
+    }
+    // Runs of a thread that never came to run any must not be tried for ever.
+    const blamed = executing ?? (hasRun ? undefined : unended[0]);
+    let failed: Parameters<ExecutorHandlers['emptied']>[1] = null;
+    if (stopping !== undefined) {
+      // Held, the thread began no other run, even where the state word of one says so.
+      if (unended.some(({ run }) => run === stopping.run)) failed = stopping;
+      if (end.exitCode === null) this.#log('its thread does not end and was left behind');
+    } else if (blamed === undefined) {
+      this.#log(`its thread ended between runs: ${endText(end)}`);
+      if (unended.length === 0) return;
+    } else {
+      failed = { run: blamed.run, failure: this.#crash(end, blamed.key, executing !== undefined) };
+    }
+    const unstarted = unended.map(({ run }) => run).filter((run) => run !== failed?.run);
+    const { slot, handlers } = this.#options;
+    handlers.emptied(slot, failed, unstarted);
+  }
+
+  #unended(): ExecutorRun[] {
+    const posted = this.#window.entries().map(([, run]) => run);
+    return posted.concat(this.#waiting.flatMap(({ runs, next }) => runs.slice(next)));
+  }
+
+  #reset(): void {
+    clearTimeout(this.#timer);
+    this.#timedRun = undefined;
+    this.#thread = undefined;
+    this.#known = new Set();
+    this.#waiting = [];
+    this.#window = new RunWindow();
+    this.#stopping = undefined;
+    this.#isEmptying = false;
+  }
+
+  #crash(end: ThreadEnd, key: string, wasExecuting: boolean): Failure {
+    const message = wasExecuting
+      ? `the thread running it ended: ${endText(end)}`
+      : `the thread to run it could not be started: ${endText(end)}`;
+    const error = end.crash?.error ?? null;
+    return failure('ERR_WORKER_CRASH', message, key, this.#options.workerName, error);
+  }
+
+  #log(text: string): void {
+    const { slot, handlers } = this.#options;
+    handlers.output(slot, 'stderr', `farm: slot ${slot}: ${text}\n`);
+  }
+}
+
+function endText({ exitCode, crash }: ThreadEnd): string {
+  if (crash !== undefined) return crash.message;
+  return `exit code ${exitCode}, as by process.exit(${exitCode})`;
+}

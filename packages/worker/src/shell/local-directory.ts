@@ -1,0 +1,76 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { hostname, tmpdir, userInfo } from 'node:os';
+import { join, resolve } from 'node:path';
+
+import { FarmError } from '@farm/protocol';
+
+const PREFIX = 'farm-worker-';
+
+/** Directory of one worker process, for what it writes. */
+export interface LocalDirectory {
+  readonly path: string;
+  /** Removes it with all that is in it. Idempotent. */
+  remove(): void;
+}
+
+/** Where workers make their directories unless told: one place for each user of this host. */
+export function defaultLocalDirectory(): string {
+  return join(tmpdir(), `farm-workers-${userInfo().uid}`);
+}
+
+/**
+ * Makes a directory of its own for a worker inside `parent`, named after host, worker and process,
+ * and removes those that dead workers of this host left there. Workers of other hosts that share
+ * the file system are left alone.
+ *
+ * @throws FarmError `ERR_ARGUMENT` where it cannot be made; the message names `parent`.
+ */
+export function makeLocalDirectory(parent: string, workerName: string): LocalDirectory {
+  const absolute = resolve(parent);
+  const host = fileName(hostname());
+  const name = `${PREFIX}${fileName(workerName)}-${host}-${process.pid}-`;
+  const path = join(absolute, name + randomBytes(4).toString('hex'));
+  try {
+    mkdirSync(absolute, { recursive: true, mode: 0o700 });
+    purgeStale(absolute, host);
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new FarmError('ERR_ARGUMENT', `--local-directory ${absolute} cannot be used: ${reason}`, {
+      cause: error,
+    });
+  }
+  return {
+    path,
+    remove: () => rmSync(path, { recursive: true, force: true, maxRetries: 2 }),
+  };
+}
+
+function purgeStale(parent: string, host: string): void {
+  for (const name of readdirSync(parent)) {
+    const match = /^farm-worker-.*-(\d+)-[\da-f]{8}$/.exec(name);
+    const pid = match?.[1];
+    if (pid === undefined || !name.slice(0, -pid.length - 10).endsWith(`-${host}`)) continue;
+    if (isAlive(Number(pid))) continue;
+    try {
+      rmSync(join(parent, name), { recursive: true, force: true });
+    } catch {
+      // Another user's, or another worker is removing it at this moment.
+    }
+  }
+}
+
+/** Whether a process exists; one of another user does. */
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+}
+
+function fileName(text: string): string {
+  return text.replace(/[^\w.]+/g, '_').slice(0, 80);
+}

@@ -1,0 +1,147 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+import { EXIT_WITH_STDIN, formatBytes, type Logger } from '@farm/protocol';
+
+import type { WorkerEnd, WorkerOptions } from '../worker.ts';
+import { residentBytes } from './resident-memory.ts';
+import { RestartPolicy } from './restart-policy.ts';
+
+const MEMORY_LOOK_MS = 200;
+/** Part of the memory limit at which a worker is killed (Dask's `memory.terminate`). */
+const TERMINATE_FRACTION = 0.95;
+/** A worker that was asked to end and has not after this long is killed. */
+const END_MS = 15_000;
+
+/** What a worker process is told, as JSON in its arguments. */
+export type WorkerProcessOptions = Omit<WorkerOptions, 'logger' | 'output' | 'token'>;
+
+/** Options of {@link Nanny}. */
+export interface NannyOptions {
+  readonly worker: WorkerProcessOptions;
+  /** Whether a worker that died is started again. */
+  readonly isRestarting: boolean;
+  readonly logger: Logger;
+  /**
+   * Starts a worker process, whose end of standard input means: end.
+   * @default this package's own, under the flags of this process
+   */
+  readonly spawnWorker?: (options: WorkerProcessOptions) => ChildProcess;
+}
+
+/**
+ * Runs one worker as a process of its own: starts it again when it dies, and kills it when it takes
+ * more memory than it may. The worker ends when its nanny does, however that ends.
+ */
+export class Nanny {
+  /** Resolves when the worker has ended and is not started again. */
+  readonly ended: Promise<WorkerEnd>;
+  readonly #options: NannyOptions;
+  readonly #policy = new RestartPolicy();
+  readonly #end = Promise.withResolvers<WorkerEnd>();
+  #child: ChildProcess | undefined;
+  #isStopping = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: NannyOptions) {
+    this.#options = options;
+    this.ended = this.#end.promise;
+  }
+
+  /** Starts the worker. Returns at once. */
+  start(): void {
+    const { worker, spawnWorker = spawnWorkerProcess, logger } = this.#options;
+    const child = spawnWorker(worker);
+    this.#child = child;
+    const stopWatching = this.#watchMemory(child);
+    // The worker may be gone before what it is told arrives.
+    child.stdin?.on('error', () => {});
+    child.once('error', (error) => {
+      stopWatching();
+      this.#died(child, `could not be started: ${error.message}`);
+    });
+    child.once('exit', (code, signal) => {
+      stopWatching();
+      this.#exited(child, code, signal);
+    });
+    logger.debug('started a worker process', { pid: child.pid });
+  }
+
+  /** Asks the worker to end, and sees to it that it does. Idempotent. */
+  stop(reason: string): void {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    clearTimeout(this.#timer);
+    const child = this.#child;
+    if (child === undefined) {
+      this.#end.resolve({ exitCode: 0, reason });
+      return;
+    }
+    child.stdin?.end();
+    this.#timer = setTimeout(() => child.kill('SIGKILL'), END_MS);
+  }
+
+  #exited(child: ChildProcess, code: number | null, signal: NodeJS.Signals | null): void {
+    if (this.#child !== child) return;
+    const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
+    if (this.#isStopping) {
+      clearTimeout(this.#timer);
+      this.#end.resolve({ exitCode: code ?? 1, reason: `the worker ended with ${how}` });
+    } else if (code === 0 || code === 1 || code === 2) {
+      // The worker decided to end, and said why.
+      this.#end.resolve({ exitCode: code, reason: `the worker ended with ${how}` });
+    } else this.#died(child, `died with ${how}`);
+  }
+
+  #died(child: ChildProcess, how: string): void {
+    if (this.#child !== child) return;
+    this.#child = undefined;
+    const { logger, isRestarting } = this.#options;
+    const { pid } = child;
+    if (!isRestarting || this.#isStopping) {
+      logger.error(`the worker ${how}`, { pid });
+      this.#end.resolve({ exitCode: 1, reason: `the worker ${how}` });
+      return;
+    }
+    const delayMs = this.#policy.died(performance.now());
+    if (delayMs === null) {
+      const reason = `the worker ${how}, for the fifth time in a minute; not started again`;
+      logger.error(reason, { pid });
+      this.#end.resolve({ exitCode: 1, reason });
+      return;
+    }
+    logger.warn(`the worker ${how}, starting another`, { pid, delayMs });
+    this.#timer = setTimeout(() => this.start(), delayMs);
+  }
+
+  /** Kills a worker that takes too much memory. Returns what ends the watch. */
+  #watchMemory(child: ChildProcess): () => void {
+    const { logger, worker } = this.#options;
+    const { pid } = child;
+    const { memoryLimitBytes = null } = worker;
+    if (memoryLimitBytes === null || pid === undefined) return () => {};
+    const timer = setInterval(() => {
+      const rssBytes = residentBytes(pid);
+      if (rssBytes === undefined || rssBytes < memoryLimitBytes * TERMINATE_FRACTION) return;
+      logger.error(
+        `the worker takes ${formatBytes(rssBytes)} of memory, more than ` +
+          `${TERMINATE_FRACTION * 100}% of its limit ${formatBytes(memoryLimitBytes)}: killing it`,
+        { pid },
+      );
+      clearInterval(timer);
+      child.kill('SIGKILL');
+    }, MEMORY_LOOK_MS);
+    return () => clearInterval(timer);
+  }
+}
+
+/** Starts a worker process under the flags of this one. */
+function spawnWorkerProcess(options: WorkerProcessOptions): ChildProcess {
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  const entry = fileURLToPath(new URL(`../worker-process.${extension}`, import.meta.url));
+  return spawn(process.execPath, [...process.execArgv, entry, JSON.stringify(options)], {
+    // Its standard input is its life line: the kernel closes it when this process is gone.
+    stdio: ['pipe', 'inherit', 'inherit'],
+    env: { ...process.env, [EXIT_WITH_STDIN]: '1' },
+  });
+}

@@ -1,0 +1,253 @@
+import {
+  defineProgram,
+  formatAddress,
+  interfaceAddress,
+  parseAddress,
+  parseDuration,
+  parseMemoryLimit,
+  parsePortRange,
+  parseResources,
+  parseThreadCount,
+  parseWorkerCount,
+  runProgram,
+  UsageError,
+  workerSlots,
+  type OptionSource,
+  type ProgramHost,
+} from '@farm/protocol/command-line';
+import { FarmError } from '@farm/protocol/core';
+
+import { readAllocation, type Allocation } from './allocation.ts';
+import type { WorkerProcessOptions } from './nanny/nanny.ts';
+import { packageVersion } from './package-version.ts';
+
+const DEFAULT_SCHEDULER_PORT = 8786;
+const NAME_LENGTH_MAX = 200;
+
+const program = defineProgram({
+  name: 'farm-worker',
+  summary:
+    'Starts a worker, or several: it connects to a scheduler, runs tasks and keeps their ' +
+    'results. It may be started before the scheduler. Stop it with Ctrl-C or SIGTERM.',
+  version: packageVersion(),
+  envPrefix: 'FARM_WORKER',
+  positional: {
+    value: 'ADDRESS',
+    description:
+      "the scheduler's address, tcp://host:8786; the token is taken from FARM_TOKEN or from what " +
+      'a scheduler of the same user left in its home directory',
+    parse: schedulerAddress,
+  },
+  options: {
+    schedulerFile: {
+      value: 'FILE',
+      description: "the scheduler's file, with its address and token; waited for if missing",
+      parse: text,
+      env: 'FARM_SCHEDULER_FILE',
+    },
+    nthreads: {
+      value: 'N',
+      description: 'execution slots of each worker; 0 or auto shares out the CPUs this may use',
+      parse: parseThreadCount,
+      default: 'auto',
+    },
+    nworkers: {
+      value: 'N',
+      description: 'worker processes to start; negative counts back from the CPUs; or auto',
+      parse: parseWorkerCount,
+      default: 1,
+    },
+    name: {
+      value: 'NAME',
+      description: 'name of the worker; several get -0, -1, … behind it',
+      parse: workerName,
+      defaultText: 'host name and process id',
+    },
+    resources: {
+      value: 'LIST',
+      description: 'what each worker has besides threads, for example "GPU=1 MEM=10e9"',
+      parse: parseResources,
+    },
+    memoryLimit: {
+      value: 'SIZE',
+      description:
+        'memory of each worker: auto, 0 (no limit), a fraction, 5GB, 5GiB. The scheduler is told, ' +
+        'and the nanny kills a worker process that reaches 95 percent. Not enforced without a ' +
+        'nanny, nor off Linux; memory of commands does not count; nothing is spilled to disk yet',
+      parse: memoryLimit,
+      default: 'auto',
+    },
+    localDirectory: {
+      value: 'DIR',
+      description: 'where each worker makes a directory of its own',
+      parse: text,
+      defaultText: 'farm-workers-UID in the system directory for temporary files',
+    },
+    deathTimeout: {
+      value: 'TIME',
+      description: 'exit after this long without a scheduler: 60, 60s, 1m',
+      parse: parseDuration,
+      default: 300_000,
+      defaultText: '5m',
+    },
+    host: {
+      value: 'HOST',
+      description: 'address to serve results to other workers on; 0.0.0.0 for all',
+      parse: text,
+      defaultText: 'the one that reaches the scheduler',
+    },
+    interface: {
+      value: 'NAME',
+      description: 'network interface to serve results on, for example ib0',
+      parse: (name: string) => interfaceAddress(name),
+    },
+    workerPort: {
+      value: 'PORT',
+      description: 'port to serve results on, or a range 9000:9010 to choose from; 0 for any',
+      parse: parsePortRange,
+      default: [0],
+      defaultText: '0',
+      env: 'FARM_WORKER_PORT',
+    },
+    nanny: {
+      description: 'run each worker under a process that starts it again when it dies',
+      default: true,
+    },
+  },
+  conflicts: [['host', 'interface']],
+  examples: [
+    {
+      command: 'farm-worker --scheduler-file scheduler.json',
+      description: 'one worker with a slot for each CPU',
+    },
+    {
+      command: 'farm-worker tcp://10.0.0.1:8786 --nworkers 4 --nthreads 1 --resources GPU=1',
+      description: 'four workers of one slot and one GPU each',
+    },
+  ],
+});
+
+/** What is to be started. */
+export interface WorkerPlan {
+  readonly workers: readonly WorkerProcessOptions[];
+  readonly isNannied: boolean;
+  /** Sentences for the log. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Understands a command line of `farm-worker` and hands the plan to `main`, whose result is the
+ * exit code. Answers `--help`, `--version` and usage errors itself.
+ */
+export async function runWorkerProgram(
+  main: (plan: WorkerPlan) => Promise<number>,
+  host: Partial<ProgramHost> = {},
+  allocation: Allocation = readAllocation(),
+): Promise<void> {
+  await runProgram(program, async (parsed) => main(planWorkers(parsed, allocation)), host);
+}
+
+/** Makes a plan of a command line; throws a UsageError where the options do not fit together. */
+function planWorkers(
+  commandLine: ReturnType<(typeof program)['parse']>,
+  allocation: Allocation,
+): WorkerPlan {
+  const { options, positional } = commandLine;
+  const { nthreads, nworkers, name, resources, localDirectory, nanny } = options;
+  const { host = options.interface, workerPort: ports } = options;
+  const { cores, memoryBytes: totalBytes } = allocation;
+  const slots = slotsOf(nthreads, nworkers, cores);
+  if (ports[0] !== 0 && ports.length < slots.length) {
+    throw new UsageError(
+      `--worker-port: ${slots.length} workers need as many ports, this is ${ports.length}`,
+    );
+  }
+  const scheduler = schedulerOf(
+    options.schedulerFile,
+    commandLine.source('schedulerFile'),
+    positional,
+  );
+  const warnings = new Set<string>();
+  const threads = slots.reduce((sum, count) => sum + count, 0);
+  if (threads > cores) {
+    warnings.add(`${count(threads, 'thread')} on ${count(cores, 'core')}: they will share`);
+  }
+  const shared = {
+    ...scheduler,
+    resources: resources ?? [],
+    ...(localDirectory === undefined ? {} : { localDirectory }),
+    deathTimeoutMs: options.deathTimeout,
+    ...(host === undefined ? {} : { host }),
+    ports,
+    nanny,
+  };
+  const workers: WorkerProcessOptions[] = [];
+  for (const [index, slotCount] of slots.entries()) {
+    const capacity = { totalBytes, nthreads: slotCount, cores };
+    const memory = parseMemoryLimit(options.memoryLimit, capacity);
+    if (memory.warning !== undefined) warnings.add(memory.warning);
+    const numbered = slots.length === 1 ? name : `${name}-${index}`;
+    workers.push({
+      ...shared,
+      nthreads: slotCount,
+      memoryLimitBytes: memory.limitBytes,
+      ...(name === undefined || numbered === undefined ? {} : { name: numbered }),
+    });
+  }
+  return { workers, isNannied: nanny, warnings: [...warnings] };
+}
+
+function slotsOf(
+  nthreads: number | 'auto',
+  nworkers: number | 'auto',
+  cores: number,
+): readonly number[] {
+  try {
+    return workerSlots({ nthreads, nworkers, cores });
+  } catch (error) {
+    if (!(error instanceof FarmError)) throw error;
+    throw new UsageError(`--nworkers: ${error.message}`, { cause: error });
+  }
+}
+
+function schedulerOf(
+  schedulerFile: string | undefined,
+  source: OptionSource,
+  address: string | undefined,
+): { readonly address: string } | { readonly schedulerFile: string } {
+  // What is typed overrules what the environment says.
+  if (address !== undefined && (schedulerFile === undefined || source === 'environment')) {
+    return { address };
+  }
+  if (schedulerFile === undefined) {
+    throw new UsageError('which scheduler? give --scheduler-file FILE or its ADDRESS');
+  }
+  if (address !== undefined) {
+    throw new UsageError('ADDRESS and --scheduler-file exclude each other, keep one');
+  }
+  return { schedulerFile };
+}
+
+function text(value: string): string {
+  return value;
+}
+
+function schedulerAddress(value: string): string {
+  return formatAddress(parseAddress(value, { defaultPort: DEFAULT_SCHEDULER_PORT }));
+}
+
+function memoryLimit(value: string): string {
+  // Read again when the number of threads is known.
+  parseMemoryLimit(value, { totalBytes: Number.MAX_SAFE_INTEGER, nthreads: 1, cores: 1 });
+  return value;
+}
+
+function workerName(value: string): string {
+  const name = value.trim();
+  if (/^[^\p{Cc}\p{Cs}]+$/u.test(name) && name.length <= NAME_LENGTH_MAX) return name;
+  throw new FarmError('ERR_ARGUMENT', `a name has 1 to ${NAME_LENGTH_MAX} printable characters`);
+}
+
+function count(amount: number, noun: string): string {
+  return `${amount} ${noun}${amount === 1 ? '' : 's'}`;
+}

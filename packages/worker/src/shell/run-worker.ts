@@ -1,0 +1,37 @@
+import { createLogger, onShutdownSignal, watchParent } from '@farm/protocol';
+
+import { defaultWorkerName, EXIT_BROKEN, Worker, type WorkerOptions } from './worker.ts';
+
+/** After the worker was asked to end it may take this long to hand back its work. */
+const CLOSE_MS = 10_000;
+
+/**
+ * Runs a worker as this process: log, signals, the parent's end. Resolves with the exit code once
+ * the worker has ended.
+ */
+export async function runWorker(
+  options: Omit<WorkerOptions, 'logger' | 'output'>,
+): Promise<number> {
+  const { name = defaultWorkerName() } = options;
+  const logger = createLogger({ name: `farm.worker.${name}` });
+  const worker = new Worker({ ...options, name, logger });
+  const broken = (error: unknown): void => {
+    logger.error('a bug of farm, please report it', { error });
+    process.exit(EXIT_BROKEN);
+  };
+  process.on('uncaughtException', broken);
+  const close = (reason: string): void => {
+    void worker.close(reason);
+    setTimeout(() => {
+      logger.warn('closing took too long');
+      process.exit(1);
+    }, CLOSE_MS).unref();
+  };
+  onShutdownSignal((signal) => close(`received ${signal}`));
+  watchParent(() => close('the nanny asked for it or is gone'));
+  // How it ends is told by `ended`, for every way it can end.
+  worker.start().catch(() => {});
+  const { exitCode, reason } = await worker.ended;
+  logger[exitCode === 0 ? 'info' : 'error'](`worker ${name} ended: ${reason}`);
+  return exitCode;
+}

@@ -1,0 +1,306 @@
+import {
+  FarmError,
+  failure,
+  getRelayed,
+  LIMITS,
+  type Connection,
+  type Logger,
+  type PeerMessage,
+  type WorkerBoundMessage,
+  type WorkerMessage,
+} from '@farm/protocol';
+
+import {
+  WorkerCore,
+  type Execute,
+  type Interrupt,
+  type WorkerEvent,
+  type WorkerInstruction,
+} from '../core/index.ts';
+import { InputFetcher } from './data/input-fetcher.ts';
+import { serveData } from './data/serve-data.ts';
+import type { Store } from './data/store.ts';
+import { EventQueue } from './event-queue.ts';
+import { createExecutors } from './executors/create-executors.ts';
+import type { Executor, ExecutorResult, ExecutorRun } from './executors/executor.ts';
+import { failureOf, readFunctionSpec } from './functions.ts';
+import { ProcessMeter } from './process-metrics.ts';
+
+/** Options of {@link WorkerSession}. */
+export interface WorkerSessionOptions {
+  /** Past its handshake, not listened to yet. */
+  readonly connection: Connection<WorkerBoundMessage, WorkerMessage>;
+  readonly heartbeatMs: number;
+  readonly name: string;
+  /** Where peers reach this worker's store. */
+  readonly address: string;
+  readonly nthreads: number;
+  /** Empty; the data server serves from it. */
+  readonly store: Store;
+  readonly dialPeer: (address: string) => Promise<Connection<PeerMessage, PeerMessage>>;
+  readonly logger: Logger;
+  /** Takes what tasks write. */
+  readonly output: (stream: 'stdout' | 'stderr', text: string) => void;
+}
+
+/** How a session ended. `exit`: on purpose. `lost`: the connection. `broken`: a bug of farm. */
+export type SessionEnd =
+  | { readonly how: 'exit'; readonly reason: string }
+  | { readonly how: 'lost'; readonly why: FarmError }
+  | { readonly how: 'broken'; readonly why: unknown };
+
+/**
+ * A worker's life on one connection to the scheduler: carries what happens to the core and performs
+ * what the core asks for. When the connection is lost the scheduler counts the worker as gone, so
+ * nothing outlives the session.
+ */
+export class WorkerSession implements AsyncDisposable {
+  /** Resolves once, with how the session ended. The session still has to be closed then. */
+  readonly ended: Promise<SessionEnd>;
+  readonly #options: WorkerSessionOptions;
+  readonly #core: WorkerCore;
+  readonly #events: EventQueue<WorkerEvent>;
+  readonly #executors: Executor;
+  readonly #fetcher: InputFetcher;
+  readonly #meter = new ProcessMeter();
+  readonly #end = Promise.withResolvers<SessionEnd>();
+  /** Task of each run that was given to the executors and has not ended. */
+  readonly #tasks = new Map<number, number>();
+  /** Functions whose bytes make no sense, with the reason. */
+  readonly #broken = new Map<number, FarmError>();
+  readonly #heartbeat: NodeJS.Timeout;
+  #wake: NodeJS.Timeout | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: WorkerSessionOptions) {
+    const { connection, heartbeatMs, name, address, nthreads, dialPeer, output } = options;
+    this.#options = options;
+    this.ended = this.#end.promise;
+    this.#core = new WorkerCore({ nthreads, name, address });
+    this.#events = new EventQueue((events) => this.#handle(events));
+    this.#fetcher = new InputFetcher({
+      dialPeer,
+      askRelay: ({ request, task, offset, length }) => {
+        connection.send(getRelayed(request, task, offset, length));
+      },
+    });
+    this.#executors = createExecutors({
+      slots: nthreads,
+      workerName: name,
+      prewarm: true,
+      handlers: {
+        ended: (_slot, results) => this.#runsEnded(results),
+        erred: (_slot, run, why, durationUs) => {
+          this.#tasks.delete(run);
+          this.#post({ kind: 'run-erred', nowMs: now(), run, failure: why, durationUs });
+        },
+        emptied: (slot, failed, unstarted) => {
+          if (failed !== null) this.#tasks.delete(failed.run);
+          for (const run of unstarted) this.#tasks.delete(run);
+          this.#post({ kind: 'slot-emptied', nowMs: now(), slot, failed, unstarted });
+        },
+        output: (_slot, stream, text) => output(stream, text),
+      },
+    });
+    this.#heartbeat = setInterval(() => this.#beat(), Math.max(100, heartbeatMs));
+    connection.listen({
+      messages: (batch) => this.#hear(batch),
+      bulk: (frame) => this.#fetcher.relayed.answer(frame),
+      closed: (why) => this.#end.resolve({ how: 'lost', why }),
+    });
+    this.#beat();
+  }
+
+  /** Asks the core to hand back its work and end; `ended` follows. */
+  askClose(reason: string): void {
+    this.#post({ kind: 'close-asked', nowMs: now(), reason });
+  }
+
+  /** Ends everything: tasks, transfers and the connection. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(): Promise<void> {
+    this.#end.resolve({ how: 'exit', reason: 'closed' });
+    this.#events.close();
+    clearInterval(this.#heartbeat);
+    clearTimeout(this.#wake);
+    this.#meter[Symbol.dispose]();
+    await Promise.all([
+      this.#executors.close(),
+      this.#fetcher.close(),
+      this.#options.connection.close(),
+    ]);
+    this.#options.store.clear();
+  }
+
+  #post(event: WorkerEvent): void {
+    this.#events.post(event);
+  }
+
+  #hear(batch: readonly WorkerBoundMessage[]): void {
+    const { store, connection, name } = this.#options;
+    for (const message of batch) {
+      if (message.op === 'get-data') serveData(message, store, connection, name);
+      else if (message.op === 'data-failed') {
+        this.#fetcher.relayed.fail(message.request, message.failure);
+      } else this.#post({ kind: 'scheduler-said', nowMs: now(), message });
+    }
+  }
+
+  #beat(): void {
+    const { store } = this.#options;
+    const executing = this.#executors.executing().length;
+    const queued = Math.max(0, this.#core.counts().runs - executing);
+    const metrics = {
+      ...this.#meter.look(),
+      storedBytes: store.totalBytes,
+      executing,
+      queued,
+    };
+    this.#post({ kind: 'heartbeat-due', nowMs: now(), metrics });
+  }
+
+  #runsEnded(results: readonly ExecutorResult[]): void {
+    const { store } = this.#options;
+    const ended = results.flatMap(({ run, value, durationUs }) => {
+      const task = this.#tasks.get(run);
+      if (task === undefined) return [];
+      this.#tasks.delete(run);
+      const sizeBytes = value.byteLength;
+      store.set(task, alone(value));
+      const inline = sizeBytes <= LIMITS.inlineValueBytesMax ? value : null;
+      return [{ run, sizeBytes, value: inline, durationUs }];
+    });
+    if (ended.length > 0) this.#post({ kind: 'runs-ended', nowMs: now(), ended });
+  }
+
+  #handle(events: readonly WorkerEvent[]): void {
+    try {
+      for (const instruction of this.#core.handle(events)) this.#perform(instruction);
+    } catch (why) {
+      // The core is in a state nobody knows. To end the session is the one safe thing.
+      this.#events.close();
+      this.#end.resolve({ how: 'broken', why });
+    }
+  }
+
+  #perform(instruction: WorkerInstruction): void {
+    const { connection, store, logger } = this.#options;
+    switch (instruction.do) {
+      case 'to-scheduler':
+        connection.send(instruction.message);
+        break;
+      case 'execute':
+        this.#execute(instruction);
+        break;
+      case 'withdraw': {
+        const { slot, runs } = instruction;
+        const { withdrawn, started } = this.#executors.withdraw(slot, runs);
+        for (const run of withdrawn) this.#tasks.delete(run);
+        this.#post({ kind: 'runs-withdrawn', nowMs: now(), slot, withdrawn, started });
+        break;
+      }
+      case 'interrupt':
+        this.#interrupt(instruction);
+        break;
+      case 'keep':
+        store.set(instruction.task, instruction.value.slice());
+        break;
+      case 'drop':
+        store.drop(instruction.tasks);
+        break;
+      case 'fetch':
+        void this.#fetch(instruction.task, instruction.sizeBytes, instruction.holders);
+        break;
+      case 'define':
+        this.#define(instruction.fn, instruction.name, instruction.spec);
+        break;
+      case 'forget':
+        for (const fn of instruction.fns) this.#broken.delete(fn);
+        this.#executors.forget(instruction.fns);
+        break;
+      case 'log':
+        logger[instruction.level](instruction.message);
+        break;
+      case 'wake':
+        this.#wake = setTimeout(() => {
+          this.#post({ kind: 'woke', nowMs: now() });
+        }, instruction.afterMs);
+        break;
+      case 'exit':
+        this.#end.resolve({ how: 'exit', reason: instruction.reason });
+        break;
+      default:
+        instruction satisfies never;
+    }
+  }
+
+  #define(fn: number, name: string, spec: Uint8Array): void {
+    try {
+      this.#executors.define(fn, name, readFunctionSpec(name, spec));
+    } catch (error) {
+      if (!(error instanceof FarmError)) throw error;
+      this.#broken.set(fn, error);
+    }
+  }
+
+  #execute({ slot, fn, runs }: Execute): void {
+    const { store, name } = this.#options;
+    const given: ExecutorRun[] = [];
+    for (const { run, task, key, attempt, args, inputs, timeoutMs, resources } of runs) {
+      try {
+        const error = this.#broken.get(fn);
+        if (error !== undefined) throw error;
+        const values = inputs.map((input) => {
+          const value = store.get(input);
+          if (value !== undefined) return value;
+          throw new FarmError('ERR_INTERNAL', `input ${input} of ${key} is not in the store`);
+        });
+        given.push({ run, key, attempt, args, inputs: values, timeoutMs, resources });
+        this.#tasks.set(run, task);
+      } catch (error) {
+        const why = failureOf(error, key, name);
+        this.#post({ kind: 'run-erred', nowMs: now(), run, failure: why, durationUs: 0 });
+      }
+    }
+    if (given.length > 0) this.#executors.execute(slot, fn, given);
+  }
+
+  #interrupt({ slot, run, code, reason }: Interrupt): void {
+    const why = failure(code, reason, '', this.#options.name, null);
+    // Where it is false the run has ended, and its end is in the queue.
+    this.#executors.interrupt(slot, run, why);
+  }
+
+  async #fetch(task: number, sizeBytes: number, holders: readonly string[]): Promise<void> {
+    try {
+      const value = await this.#fetcher.fetch(task, sizeBytes, holders);
+      if (this.#closing !== undefined) return;
+      this.#options.store.set(task, value);
+      this.#post({ kind: 'input-fetched', nowMs: now(), task, sizeBytes: value.byteLength });
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      if (this.#closing === undefined) {
+        this.#options.logger.warn('an input could not be fetched', { task, reason });
+      }
+      this.#post({ kind: 'input-failed', nowMs: now(), task, holders, reason });
+    }
+  }
+}
+
+/** Milliseconds of a clock that never goes back. */
+function now(): number {
+  return performance.now();
+}
+
+/** A small value that is a view of something larger would keep all of it alive. */
+function alone(value: Uint8Array): Uint8Array {
+  return value.buffer.byteLength > 2 * value.byteLength + 64 ? value.slice() : value;
+}

@@ -1,0 +1,400 @@
+import { hostname } from 'node:os';
+import { resolve } from 'node:path';
+
+import {
+  dial,
+  FarmError,
+  formatAddress,
+  formatDuration,
+  parseAddress,
+  PROTOCOL_VERSION,
+  silentLogger,
+  type Connection,
+  type Dialed,
+  type DialOptions,
+  type Logger,
+  type PeerMessage,
+  type ResourceAmounts,
+} from '@farm/protocol';
+import { nanoid } from 'nanoid';
+
+import { DEFAULT_SCHEDULER_PORT, findScheduler, type SchedulerTarget } from './find-scheduler.ts';
+import { outgoingHost } from './data/contact-host.ts';
+import { DataServer } from './data/data-server.ts';
+import { Store } from './data/store.ts';
+import {
+  defaultLocalDirectory,
+  makeLocalDirectory,
+  type LocalDirectory,
+} from './local-directory.ts';
+import { packageVersion } from './package-version.ts';
+import { WorkerSession, type SessionEnd } from './session.ts';
+
+/** One attempt to connect may take this long, also to a peer. */
+const CONNECT_MS = 10_000;
+const RETRY_MS_MIN = 100;
+const RETRY_MS_MAX = 1_000;
+/** The longest time a timer of Node can count. */
+const TIMER_MS_MAX = 2_147_483_647;
+
+/** Exit code of a worker that ended by a bug of farm: its nanny starts another. */
+export const EXIT_BROKEN = 70;
+
+/** Options of {@link Worker}. */
+export interface WorkerOptions {
+  /** The scheduler's address. Exactly one of this and `schedulerFile` is given. */
+  readonly address?: string;
+  /** The file a scheduler writes; it may appear later than the worker starts. */
+  readonly schedulerFile?: string;
+  /**
+   * The workers' token, with `address`.
+   * @default the environment variable FARM_TOKEN, else the credential file the scheduler left for
+   * its own user on this host
+   */
+  readonly token?: string;
+  /** Execution slots. */
+  readonly nthreads: number;
+  /** @default host name and process id */
+  readonly name?: string;
+  /** @default none */
+  readonly resources?: ResourceAmounts;
+  /**
+   * Told to the scheduler; a nanny holds the process to it.
+   * @default null (no limit)
+   */
+  readonly memoryLimitBytes?: number | null;
+  /** @default a directory for this user in the system's directory for temporary files */
+  readonly localDirectory?: string;
+  /**
+   * How long to go on without a scheduler, at the start and after it was lost.
+   * @default 300_000
+   */
+  readonly deathTimeoutMs?: number;
+  /**
+   * Address of this machine to serve results on; `0.0.0.0` for all.
+   * @default the one that reaches the scheduler
+   */
+  readonly host?: string;
+  /**
+   * Ports to serve results on, tried in turn.
+   * @default [0] (any free one)
+   */
+  readonly ports?: readonly number[];
+  /** Whether a nanny watches this process. @default false */
+  readonly nanny?: boolean;
+  /** @default silentLogger */
+  readonly logger?: Logger;
+  /** Takes what tasks write. @default this process's own stdout and stderr */
+  readonly output?: (stream: 'stdout' | 'stderr', text: string) => void;
+}
+
+/** How a worker ended. */
+export interface WorkerEnd {
+  /** For the process: 0 on purpose, 1 for a reason that starting again does not cure. */
+  readonly exitCode: number;
+  readonly reason: string;
+}
+
+/** The default of {@link WorkerOptions.deathTimeoutMs}: five minutes. */
+export const DEATH_TIMEOUT_MS = 300_000;
+
+/**
+ * A worker: connects to a scheduler, runs tasks in threads and processes of its own, keeps their
+ * results and serves them to other workers. When the scheduler is lost it starts over with an
+ * empty store, until the death timeout.
+ *
+ * @example
+ * await using worker = new Worker({ schedulerFile: 'scheduler.json', nthreads: 2 });
+ * await worker.start();
+ * const { reason } = await worker.ended;
+ */
+export class Worker implements AsyncDisposable {
+  readonly name: string;
+  /** Resolves when the worker has ended, for whatever reason. */
+  readonly ended: Promise<WorkerEnd>;
+  readonly #options: WorkerOptions;
+  readonly #logger: Logger;
+  readonly #incarnation = nanoid();
+  readonly #end = Promise.withResolvers<WorkerEnd>();
+  readonly #closing = new AbortController();
+  readonly #connected = Promise.withResolvers<void>();
+  #directory: LocalDirectory | undefined;
+  #data: DataServer | undefined;
+  #session: WorkerSession | undefined;
+  #store = new Store();
+  #hasConnected = false;
+  #isStarted = false;
+
+  constructor(options: WorkerOptions) {
+    this.#options = options;
+    this.#logger = options.logger ?? silentLogger;
+    this.name = options.name ?? defaultWorkerName();
+    this.ended = this.#end.promise;
+    // Whoever did not ask for the first connection need not hear that there was none.
+    this.#connected.promise.catch(() => {});
+  }
+
+  /**
+   * Connects. Resolves at the first connection.
+   *
+   * @throws FarmError what the worker ended with, where it ended before.
+   */
+  async start(): Promise<void> {
+    if (!this.#isStarted) {
+      this.#isStarted = true;
+      void this.#live();
+    }
+    return this.#connected.promise;
+  }
+
+  /** Where peers reach this worker's results; null while it is not connected. */
+  get address(): string | null {
+    return this.#data?.address ?? null;
+  }
+
+  /** Hands back what was not started, ends everything else, leaves. Idempotent. */
+  async close(reason: string = 'closed'): Promise<void> {
+    this.#closing.abort(new FarmError('ERR_CLOSED', reason));
+    if (!this.#isStarted) this.#end.resolve({ exitCode: 0, reason });
+    this.#session?.askClose(reason);
+    await this.ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #live(): Promise<void> {
+    let end: WorkerEnd;
+    try {
+      const { localDirectory = defaultLocalDirectory() } = this.#options;
+      this.#directory = makeLocalDirectory(localDirectory, this.name);
+      end = await this.#serve();
+    } catch (error) {
+      const { signal } = this.#closing;
+      end = signal.aborted
+        ? { exitCode: 0, reason: messageOf(signal.reason) }
+        : { exitCode: 1, reason: messageOf(error) };
+      this.#connected.reject(error);
+    }
+    try {
+      await this.#session?.close();
+      await this.#data?.close();
+      this.#directory?.remove();
+    } catch (error) {
+      this.#logger.warn('could not clean up', { error });
+    }
+    this.#end.resolve(end);
+  }
+
+  /** Session after session, until one ends on purpose or there is no scheduler any more. */
+  async #serve(): Promise<WorkerEnd> {
+    for (;;) {
+      const session = await this.#connect();
+      this.#session = session;
+      // It may have been asked to close while it connected.
+      if (this.#closing.signal.aborted) session.askClose(messageOf(this.#closing.signal.reason));
+      const end = await session.ended;
+      this.#session = undefined;
+      await session.close();
+      if (end.how === 'exit') return { exitCode: 0, reason: end.reason };
+      if (this.#closing.signal.aborted) {
+        return { exitCode: 0, reason: messageOf(this.#closing.signal.reason) };
+      }
+      if (end.how === 'broken') {
+        this.#logger.error('a bug of farm, please report it', { error: end.why });
+        return { exitCode: EXIT_BROKEN, reason: messageOf(end.why) };
+      }
+      this.#logger.warn('lost the scheduler, starting over with nothing', reasonOf(end));
+    }
+  }
+
+  /** Tries to connect until it works, is hopeless, or the death timeout is over. */
+  async #connect(): Promise<WorkerSession> {
+    const { deathTimeoutMs = DEATH_TIMEOUT_MS } = this.#options;
+    const deadline = new AbortController();
+    const timer = setTimeout(() => deadline.abort(), Math.min(deathTimeoutMs, TIMER_MS_MAX));
+    const signal = AbortSignal.any([deadline.signal, this.#closing.signal]);
+    let last: unknown;
+    try {
+      for (let retryMs = RETRY_MS_MIN; ; retryMs = Math.min(RETRY_MS_MAX, retryMs * 1.5)) {
+        try {
+          return await this.#connectOnce(signal);
+        } catch (error) {
+          signal.throwIfAborted();
+          if (!this.#isWorthRetrying(error)) throw error;
+          if (messageOf(error) !== messageOf(last)) {
+            this.#logger.warn('no scheduler yet, trying again', { error: messageOf(error) });
+          }
+          last = error;
+        }
+        await pause(retryMs, signal);
+      }
+    } catch (error) {
+      if (this.#closing.signal.aborted || !deadline.signal.aborted) throw error;
+      const { schedulerFile } = this.#options;
+      const waited = schedulerFile === undefined ? '' : `: ${resolve(schedulerFile)} is not there`;
+      const cause = last === undefined ? waited : `: ${messageOf(last)}`;
+      throw new FarmError(
+        'ERR_CONNECT',
+        `no scheduler for ${formatDuration(deathTimeoutMs)} (--death-timeout)${cause}`,
+        { cause: last },
+      );
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #connectOnce(signal: AbortSignal): Promise<WorkerSession> {
+    const { nthreads, resources = [], memoryLimitBytes = null, nanny = false } = this.#options;
+    const target = await findScheduler(this.#options, signal, this.#logger);
+    const data = await this.#serveData(target);
+    const { connection, welcome } = await dialScheduler(target, {
+      signal,
+      logger: this.#logger,
+      hello: {
+        op: 'hello',
+        role: 'worker',
+        protocol: PROTOCOL_VERSION,
+        version: packageVersion(),
+        // The scheduler knows a session by it; nothing of an earlier one is left.
+        incarnation: nanoid(),
+        name: this.name,
+        nthreads,
+        resources,
+        memoryLimitBytes,
+        address: data.address,
+        host: hostname(),
+        pid: process.pid,
+        localDirectory: this.#directory?.path ?? '',
+        nanny,
+      },
+    });
+    this.#store = new Store();
+    const session = new WorkerSession({
+      connection,
+      heartbeatMs: welcome.heartbeatMs,
+      name: this.name,
+      address: data.address,
+      nthreads,
+      store: this.#store,
+      dialPeer: (address) => this.#dialPeer(address, target.token),
+      logger: this.#logger,
+      output: this.#options.output ?? writeOut,
+    });
+    this.#hasConnected = true;
+    this.#logger.info(`worker ${this.name} connected to ${formatAddress(target.address)}`, {
+      nthreads,
+      data: data.address,
+    });
+    this.#connected.resolve();
+    return session;
+  }
+
+  /** The data server, made anew where the scheduler has another token. */
+  async #serveData(target: SchedulerTarget): Promise<DataServer> {
+    if (this.#data?.token === target.token) return this.#data;
+    await this.#data?.close();
+    const { host: asked, ports = [0] } = this.#options;
+    const outgoing = await outgoingHost(target.address.host);
+    const host = asked ?? outgoing;
+    const isEverywhere = host === '' || host === '0.0.0.0' || host === '::';
+    this.#data = await DataServer.listen({
+      host,
+      ports,
+      contactHost: isEverywhere ? outgoing : host,
+      token: target.token,
+      workerName: this.name,
+      version: packageVersion(),
+      id: this.#incarnation,
+      store: () => this.#store,
+      logger: this.#logger,
+    });
+    return this.#data;
+  }
+
+  async #dialPeer(address: string, token: string): Promise<Connection<PeerMessage, PeerMessage>> {
+    const { connection } = await dial({
+      address: parseAddress(address, { defaultPort: DEFAULT_SCHEDULER_PORT }),
+      role: 'peer',
+      token,
+      timeoutMs: CONNECT_MS,
+      signal: this.#closing.signal,
+      logger: this.#logger,
+      hello: {
+        op: 'hello',
+        role: 'peer',
+        protocol: PROTOCOL_VERSION,
+        version: packageVersion(),
+        incarnation: this.#incarnation,
+        name: this.name,
+      },
+    });
+    return connection;
+  }
+
+  /** Whether trying again may help, without anybody changing anything. */
+  #isWorthRetrying(error: unknown): boolean {
+    if (!(error instanceof FarmError)) return false;
+    switch (error.code) {
+      case 'ERR_CONNECT':
+      case 'ERR_TIMEOUT':
+      case 'ERR_LIMIT':
+      case 'ERR_CLOSED':
+      case 'ERR_CONNECTION_LOST':
+        return true;
+      case 'ERR_UNAUTHORIZED':
+      case 'ERR_SCHEDULER_FILE':
+        // A stale file is replaced when the scheduler starts.
+        return this.#options.schedulerFile !== undefined;
+      default:
+        // A scheduler that has not noticed yet that this worker's connection broke refuses its name.
+        return this.#hasConnected && error.code !== 'ERR_VERSION' && error.code !== 'ERR_ADDRESS';
+    }
+  }
+}
+
+/** Dials, and says where the address is known from if that fails: a file may be of long ago. */
+async function dialScheduler(
+  target: SchedulerTarget,
+  options: Pick<DialOptions<'worker'>, 'hello' | 'signal' | 'logger'>,
+): Promise<Dialed<'worker'>> {
+  const { address, token, from } = target;
+  try {
+    return await dial({ ...options, address, token, role: 'worker', timeoutMs: CONNECT_MS });
+  } catch (error) {
+    if (!(error instanceof FarmError)) throw error;
+    throw new FarmError(error.code, `${error.message} (${from})`, { cause: error });
+  }
+}
+
+/** Names this process: host name and process id. */
+export function defaultWorkerName(): string {
+  return `${hostname()}-${process.pid}`;
+}
+
+/** Standard streams take whole lines in one write, so that lines of several processes stay whole. */
+function writeOut(stream: 'stdout' | 'stderr', text: string): void {
+  process[stream].write(text);
+}
+
+function reasonOf(end: SessionEnd): { readonly reason: string } {
+  return { reason: end.how === 'exit' ? end.reason : messageOf(end.why) };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+async function pause(delayMs: number, signal: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, delayMs);
+  const stop = (): void => reject(signal.reason);
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    await promise;
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', stop);
+  }
+}

@@ -1,0 +1,94 @@
+import { spawn } from 'node:child_process';
+
+import { silentLogger } from '@farm/protocol';
+import { expect, test } from 'vitest';
+
+import { Nanny } from '../../src/shell/nanny/nanny.ts';
+import { residentBytes } from '../../src/shell/nanny/resident-memory.ts';
+import { RestartPolicy } from '../../src/shell/nanny/restart-policy.ts';
+import { until } from './fake-scheduler.ts';
+
+const WORKER = { nthreads: 1, address: 'tcp://h:1' };
+
+/** A process that runs a line of JavaScript in place of a worker. */
+function stub(script: string): () => ReturnType<typeof spawn> {
+  return () => spawn(process.execPath, ['-e', script], { stdio: ['pipe', 'ignore', 'inherit'] });
+}
+
+test('a worker that dies is started again with growing delays, five times a minute', () => {
+  const policy = new RestartPolicy();
+  expect([0, 1_000, 2_000, 3_000, 4_000].map((atMs) => policy.died(atMs))).toEqual([
+    100,
+    400,
+    1_600,
+    5_000,
+    null,
+  ]);
+});
+
+test('deaths of long ago do not count', () => {
+  const policy = new RestartPolicy();
+  for (let atMs = 0; atMs < 1_000_000; atMs += 16_000) expect(policy.died(atMs)).not.toBeNull();
+});
+
+test.each([0, 1, 2])('a worker that decides to end with %i ends the nanny so', async (code) => {
+  const spawnWorker = stub(`process.exit(${code})`);
+  const nanny = new Nanny({
+    worker: WORKER,
+    isRestarting: true,
+    logger: silentLogger,
+    spawnWorker,
+  });
+  nanny.start();
+  expect((await nanny.ended).exitCode).toBe(code);
+});
+
+test('a worker that crashes is replaced; one that is stopped is not', async () => {
+  const pids: (number | undefined)[] = [];
+  const spawnWorker = (): ReturnType<typeof spawn> => {
+    const child = stub('process.stdin.resume()')();
+    pids.push(child.pid);
+    return child;
+  };
+  const nanny = new Nanny({
+    worker: WORKER,
+    isRestarting: true,
+    logger: silentLogger,
+    spawnWorker,
+  });
+  nanny.start();
+  const [first] = pids;
+  process.kill(first ?? -1, 'SIGKILL');
+  const second = await until('a second worker', () => pids[1]);
+  expect(second).not.toBe(first);
+  nanny.stop('test');
+  expect(await nanny.ended).toMatchObject({ exitCode: 0 });
+  expect(pids).toHaveLength(2);
+});
+
+test('without restarts the first crash ends it', async () => {
+  const spawnWorker = stub('process.kill(process.pid, "SIGKILL")');
+  const nanny = new Nanny({
+    worker: WORKER,
+    isRestarting: false,
+    logger: silentLogger,
+    spawnWorker,
+  });
+  nanny.start();
+  expect(await nanny.ended).toEqual({ exitCode: 1, reason: 'the worker died with signal SIGKILL' });
+});
+
+test.runIf(process.platform === 'linux')(
+  'a worker that takes more memory than it may is killed',
+  async () => {
+    const warnings: string[] = [];
+    const logger = { ...silentLogger, error: (message: string) => warnings.push(message) };
+    const worker = { ...WORKER, memoryLimitBytes: 150e6 };
+    const spawnWorker = stub('globalThis.hog = Buffer.alloc(250e6, 1); process.stdin.resume()');
+    const nanny = new Nanny({ worker, isRestarting: false, logger, spawnWorker });
+    nanny.start();
+    expect(await nanny.ended).toMatchObject({ reason: 'the worker died with signal SIGKILL' });
+    expect(warnings[0]).toMatch(/more than 95% of its limit/);
+    expect(residentBytes(process.pid)).toBeGreaterThan(1e6);
+  },
+);

@@ -1,0 +1,29 @@
+import { defineConfig } from 'vitest/config';
+
+/** Makes `@farm/*` imports resolve to the sources, so that tests need no build. */
+const SOURCE = '@farm/source';
+
+export default defineConfig({
+  resolve: { conditions: [SOURCE] },
+  ssr: { resolve: { conditions: [SOURCE] } },
+  test: {
+    include: [
+      'packages/*/test/**/*.test.ts',
+      'sim/**/*.test.ts',
+      'tooling/**/*.test.ts',
+      'examples/**/*.test.ts',
+      'benchmarks/**/*.test.ts',
+    ],
+    // Node loads the files itself: vite's own runner renames imports inside functions, and then a
+    // function that a test sends to a worker by its source would name things that are not there.
+    experimental: { viteModuleRunner: false, nodeLoader: false },
+    execArgv: [`--conditions=${SOURCE}`],
+    // Tests start schedulers and workers: a process a file keeps what one test leaves behind, a
+    // global or a handle, away from the next.
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+    teardownTimeout: 10_000,
+  },
+});
