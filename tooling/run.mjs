@@ -24,6 +24,7 @@ const PINNED_PATH = [BIN, HOST_PATH].join(delimiter);
 const STEPS = {
   setup: [],
   start: [['node', '--conditions=@farm/source', 'examples/task-farm/run.ts']],
+  node: [['node', '--conditions=@farm/source']],
   build: [['tsc', '-b', 'packages/cluster']],
   check: [['tsc', '-b']],
   lint: [['oxlint', '--type-aware', '--deny-warnings']],
@@ -38,6 +39,8 @@ const STEPS = {
 
 const [step = '', ...args] = process.argv.slice(2);
 const commands = STEPS[step];
+/** Whether the output is that of a program the user runs, which nothing is added to. */
+const isQuiet = step === 'start' || step === 'node';
 if (commands === undefined) {
   console.error(`no step "${step}"; there is: ${Object.keys(STEPS).join(', ')}`);
   process.exit(2);
@@ -46,12 +49,12 @@ await setUp();
 for (const [index, command] of commands.entries()) {
   const isLast = index === commands.length - 1;
   const argv = isLast ? [...command, ...args] : command;
-  if (step !== 'start') console.log(`\n> ${argv.join(' ')}`);
+  if (!isQuiet) console.log(`\n> ${argv.join(' ')}`);
   const [name, ...rest] = argv;
   const script = name === 'node' ? [] : [join(BIN, name)];
   const status = await run(PINNED_NODE, [...script, ...rest], PINNED_PATH);
   if (status !== 0) {
-    if (step !== 'start') console.error(`\n> ${argv.join(' ')} failed`);
+    if (!isQuiet) console.error(`\n> ${argv.join(' ')} failed`);
     process.exit(status);
   }
 }

@@ -56,7 +56,7 @@ export class AsCompleted<T, Y> implements AsyncIterableIterator<Y, undefined, un
   #done: Future<T>[] = [];
   #doneFrom = 0;
   #pendingCount = 0;
-  #takers: ((result: Future<T> | undefined) => void)[] = [];
+  readonly #takers: ((result: Future<T> | undefined) => void)[] = [];
   #holds: Disposable[] = [];
 
   /** @internal */
@@ -133,7 +133,7 @@ export class AsCompleted<T, Y> implements AsyncIterableIterator<Y, undefined, un
       this.#holds = [...this.#pending.keys()].map((session) => session.hold());
     }
     this.#takers.push(resolve);
-    return await promise;
+    return promise;
   }
 
   #arrived(future: Future<T>): void {

@@ -76,9 +76,10 @@ export function checkTarget(
   if (options !== undefined) checkOptionNames(options, OPTION_NAMES, 'Client');
   const merged: ClientOptions = { ...given, ...options };
   const { address, schedulerFile, token, name, timeoutMs } = merged;
-  for (const [option, value] of Object.entries({ address, schedulerFile, token, name })) {
+  const texts: Readonly<Record<string, unknown>> = { address, schedulerFile, token, name };
+  for (const [option, value] of Object.entries(texts)) {
     if (value === undefined || (typeof value === 'string' && value !== '')) continue;
-    throw refusal(`${option} is not a text with something in it: ${String(value)}`);
+    throw refusal(`${option} is ${value === '' ? 'an empty text' : 'not a text'}`);
   }
   checkTimeout(timeoutMs);
   if (address !== undefined) parseAddress(address, { defaultPort: SCHEDULER_PORT });

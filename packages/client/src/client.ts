@@ -110,7 +110,7 @@ export class Client extends Submitter implements AsyncDisposable {
     nested: T,
     options: GatherOptions = {},
   ): Promise<Gathered<T> | GatheredSkipping<T>> {
-    return await gather(nested, options);
+    return gather(nested, options);
   }
 
   /** The scheduler's address, workers and counts of tasks, as they are now. */
@@ -141,12 +141,12 @@ export class Client extends Submitter implements AsyncDisposable {
 
   /** Says why a task is where it is, and for each worker why it does not run there. */
   async explain(task: Future | string): Promise<Explanation> {
-    return await this.#session.ask('explain', { key: keyOf(task) });
+    return this.#session.ask('explain', { key: keyOf(task) });
   }
 
   /** What happened to a task, oldest first, as far as the scheduler remembers. */
   async story(task: Future | string): Promise<readonly StoryEntry[]> {
-    return await this.#session.ask('story', { key: keyOf(task) });
+    return this.#session.ask('story', { key: keyOf(task) });
   }
 
   /**
@@ -187,7 +187,11 @@ export class Client extends Submitter implements AsyncDisposable {
 
   static {
     // Not in the class body: declarations cannot name symbols that are imported.
-    Object.defineProperty(Client.prototype, inspect.custom, { value: Client.prototype.toString });
+    Object.defineProperty(Client.prototype, inspect.custom, {
+      value(this: Client): string {
+        return this.toString();
+      },
+    });
   }
 
   async #close(): Promise<void> {

@@ -10,12 +10,11 @@ import {
 import { shortName } from './functions/source-function.ts';
 import { checkOptionNames } from './option-names.ts';
 
-/** Where an output stream of a command goes. A text or `{ file }` is a path on the worker. */
-export type OutputTarget =
-  | 'capture'
-  | 'ignore'
-  | CommandText
-  | { readonly file: CommandText; readonly append?: boolean };
+/**
+ * Where an output stream of a command goes: `'capture'` brings it back in the result, `'ignore'`
+ * drops it; any other text, and `{ file }`, is a path on the worker.
+ */
+export type OutputTarget = CommandText | { readonly file: CommandText; readonly append?: boolean };
 
 /** Options of {@link command}. Texts may hold {@link arg} and {@link text}. */
 export interface CommandOptions {
@@ -112,7 +111,7 @@ export function command(
     kind: 'command',
     name: options.name === undefined ? programName(file) : shortName(options.name, 'command'),
     file: checkText(file, 'file'),
-    args: args.map((item, index) => checkText(item, `args[${index}]`)),
+    args: args.map((item: CommandText, index) => checkText(item, `args[${index}]`)),
     cwd: options.cwd === undefined ? null : checkText(options.cwd, 'cwd'),
     env: Object.entries(options.env ?? {}).map(
       ([name, value]) => [checkVariable(name), checkText(value, `env.${name}`)] as const,
@@ -209,7 +208,7 @@ function isSlot(value: unknown): value is ArgumentSlot {
 }
 
 function describe(value: unknown): string {
-  return value === null ? 'null' : typeof value === 'object' ? 'an object' : String(value);
+  return value === null ? 'null' : typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }
 
 function refusal(what: string, problem: string): FarmError {

@@ -44,12 +44,12 @@ const BACKOFF_MS_MAX = 1_000;
 export function connectTo(target: CheckedTarget): Connecting {
   let own: Promise<ClusterLike> | undefined;
   const connect = async (signal: AbortSignal): Promise<Connected> => {
-    if (target.via !== 'local') return await connectRepeatedly(target, signal);
+    if (target.via !== 'local') return connectRepeatedly(target, signal);
     own = startLocalCluster();
     const { address, token, schedulerFile } = await own;
     signal.throwIfAborted();
     const via = schedulerFile === undefined ? 'address' : 'scheduler-file';
-    return await connectRepeatedly({ ...target, via, address, token, schedulerFile }, signal);
+    return connectRepeatedly({ ...target, via, address, token, schedulerFile }, signal);
   };
   const closeOwnCluster = async (): Promise<void> => {
     // One that did not start has nothing to close; connecting tells why.
@@ -91,7 +91,7 @@ async function findEndpoint(
   if (target.schedulerFile !== undefined) {
     const file = await waitForSchedulerFile(target.schedulerFile, {
       role: 'client',
-      timeoutMs: leftMs === Infinity ? null : leftMs,
+      timeoutMs: leftMs === Infinity ? null : Math.ceil(leftMs),
       signal,
       onWaiting: (message) => process.stderr.write(`${message}\n`),
       onWarning: (message) => process.emitWarning(message),
@@ -156,7 +156,7 @@ async function startLocalCluster(): Promise<ClusterLike> {
       { cause },
     );
   }
-  return await module.LocalCluster.start();
+  return module.LocalCluster.start();
 }
 
 function packageVersion(): string {

@@ -97,5 +97,6 @@ function isContainer(value: unknown): value is Container {
 function itemsOf(container: Container): Iterable<unknown> {
   if (Array.isArray(container) || container instanceof Set) return container;
   if (container instanceof Map) return container.values();
-  return Object.values(container);
+  const values: readonly unknown[] = Object.values(container);
+  return values;
 }

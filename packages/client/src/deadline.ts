@@ -59,7 +59,7 @@ export class Deadline implements Disposable {
    * what was waited for.
    */
   async race<T>(promise: Promise<T>, onOver?: () => void): Promise<T> {
-    if (this.isOpen) return await promise;
+    if (this.isOpen) return promise;
     const over = Promise.withResolvers<never>();
     const listener = (error: unknown): void => {
       onOver?.();

@@ -51,8 +51,7 @@ export function failureFrom(error: FarmError): Failure {
 }
 
 function rebuild(why: Failure, key: string): unknown {
-  const options: FarmErrorOptions =
-    why.worker === null ? { key } : { key, worker: why.worker };
+  const options: FarmErrorOptions = why.worker === null ? { key } : { key, worker: why.worker };
   if (why.error === null) return new FarmError(why.code, why.message, options);
   const thrown: unknown = decodeError(why.error);
   if (why.code === 'ERR_COMMAND' && thrown instanceof Error) {
@@ -64,7 +63,10 @@ function rebuild(why: Failure, key: string): unknown {
 
 function commandResult(error: Error): CommandResult {
   const fields = new Map<string, unknown>(Object.entries(error));
-  const text = (name: string): string => String(fields.get(name) ?? '');
+  const text = (name: string): string => {
+    const value = fields.get(name);
+    return typeof value === 'string' ? value : '';
+  };
   const exitCode = fields.get('exitCode');
   const signal = fields.get('signal');
   return {

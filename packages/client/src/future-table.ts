@@ -86,7 +86,7 @@ export class FutureTable {
     const first = this.#next;
     invariant(first + count <= 2 ** 32, 'a client has at most 2^32 futures');
     this.#next += count;
-    for (let id = first; id < first + count; ) {
+    for (let id = first; id < first + count;) {
       const index = id >>> PAGE_BITS;
       const here = Math.min(first + count, (index + 1) * PAGE_SIZE) - id;
       let page = this.#find(id);

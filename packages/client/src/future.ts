@@ -96,7 +96,7 @@ export class Future<T = unknown> implements Disposable {
 
   /** Waits for the task and gives what it threw; undefined where it did not. */
   async exception(limits: WaitLimits = {}): Promise<unknown> {
-    return await exceptionOf(Future.locate(this), limits);
+    return exceptionOf(Future.locate(this), limits);
   }
 
   /**
@@ -155,7 +155,11 @@ export class Future<T = unknown> implements Disposable {
     // Not in the class body: declarations cannot name symbols that are imported.
     Object.defineProperties(Future.prototype, {
       [FUTURE]: { value: true },
-      [inspect.custom]: { value: Future.prototype.toString },
+      [inspect.custom]: {
+        value(this: Future): string {
+          return this.toString();
+        },
+      },
     });
   }
 }

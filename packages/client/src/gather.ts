@@ -1,5 +1,6 @@
 import { setImmediate as nextTick } from 'node:timers/promises';
 
+import { FarmError } from '@farm/protocol';
 import { decodeValue } from '@farm/protocol/value';
 
 import { futuresIn, substitute } from './containers.ts';
@@ -41,10 +42,17 @@ export function gather<T>(
   options?: GatherOptions,
 ): Promise<Gathered<T> | GatheredSkipping<T>>;
 export async function gather(nested: unknown, options: GatherOptions = {}): Promise<unknown> {
+  const { errors = 'raise' } = options;
+  if (errors !== 'raise' && errors !== 'skip') {
+    throw new FarmError(
+      'ERR_ARGUMENT',
+      `gather: errors is 'raise' or 'skip', not ${String(errors)}`,
+    );
+  }
   const futures = futuresIn(nested);
   const holds = [...sessionsOf(futures)].map((session) => session.hold());
   try {
-    const isSkipping = options.errors === 'skip';
+    const isSkipping = errors === 'skip';
     await allSettled(futures, isSkipping);
     const results = await resultsOf(futures, isSkipping);
     if (futures === nested) {
@@ -149,7 +157,7 @@ async function resultsOf(futures: readonly Future[], isSkipping: boolean): Promi
 
 async function fetched(future: Future, isSkipping: boolean): Promise<unknown> {
   const at = Future.locate(future);
-  if (!isSkipping) return await settledResult(at);
+  if (!isSkipping) return settledResult(at);
   const { table } = at.session;
   await whenSettled(at);
   if (!table.isFinished(at.id)) return SKIPPED;

@@ -25,7 +25,8 @@ export class IdRanges {
     this.#ranges = [];
     if (ranges.length <= 2) return ranges;
     const pairs: (readonly [first: number, count: number])[] = [];
-    for (let at = 0; at < ranges.length; at += 2) pairs.push([ranges[at] ?? 0, ranges[at + 1] ?? 0]);
+    for (let at = 0; at < ranges.length; at += 2)
+      pairs.push([ranges[at] ?? 0, ranges[at + 1] ?? 0]);
     pairs.sort(([one], [other]) => one - other);
     const joined: number[] = [];
     for (const [first, count] of pairs) {

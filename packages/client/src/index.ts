@@ -29,8 +29,23 @@ export type { FutureStatus } from './future-table.ts';
 export type { GatherOptions } from './gather.ts';
 export type { Submitter } from './submitter.ts';
 export type { SubmitOptions } from './task-options.ts';
-export type { AnyFunction, Argument, Arguments, FutureOr, Gathered, GatheredSkipping, Iterables } from './types.ts';
+export type {
+  AnyFunction,
+  Argument,
+  Arguments,
+  FutureOr,
+  Gathered,
+  GatheredSkipping,
+  Iterables,
+} from './types.ts';
 export { wait } from './wait.ts';
 export type { WaitOptions, Waited } from './wait.ts';
 export { FarmError } from '@farm/protocol';
-export type { CommandResult, ErrorCode, Explanation, SchedulerInfo, StoryEntry, WorkerInfo } from '@farm/protocol';
+export type {
+  CommandResult,
+  ErrorCode,
+  Explanation,
+  SchedulerInfo,
+  StoryEntry,
+  WorkerInfo,
+} from '@farm/protocol';

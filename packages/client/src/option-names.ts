@@ -20,7 +20,10 @@ export function checkOptionNames(
     const names = Object.keys(known);
     const near = nearest(name, names);
     const help = near === undefined ? `there are ${names.join(', ')}` : `did you mean ${near}?`;
-    throw new FarmError('ERR_ARGUMENT', `${of}: there is no option ${JSON.stringify(name)}; ${help}`);
+    throw new FarmError(
+      'ERR_ARGUMENT',
+      `${of}: there is no option ${JSON.stringify(name)}; ${help}`,
+    );
   }
 }
 

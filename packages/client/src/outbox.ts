@@ -16,7 +16,7 @@ export class Outbox {
   #queue: ClientMessage[] = [];
   #sink: Sink | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #onEmpty: (() => void)[] = [];
+  readonly #onEmpty: (() => void)[] = [];
 
   /** Sends a message, now or when it can be. */
   send(message: ClientMessage): void {

@@ -91,12 +91,9 @@ export class Session {
   #holds = 0;
 
   /** @param connect - Makes the connection; ends with the signal's reason when that aborts. */
-  constructor(
-    connect: (signal: AbortSignal) => Promise<Connected>,
-    handlers: SessionHandlers,
-  ) {
+  constructor(connect: (signal: AbortSignal) => Promise<Connected>, handlers: SessionHandlers) {
     this.#handlers = handlers;
-    const send = (message: ClientMessage): void => this.#outbox.send(message);
+    const send = (message: ClientMessage): void => this.#send(message);
     this.#questions = new PendingQuestions(send);
     this.fetcher = new ResultFetcher(send);
     this.#ready = this.#connect(connect);
@@ -157,7 +154,7 @@ export class Session {
     this.assertOpen();
     if (!this.#defined.has(fn.hash)) {
       this.#defined.add(fn.hash);
-      this.#outbox.send(defineFunction(fn.hash, fn.name, fn.spec));
+      this.#send(defineFunction(fn.hash, fn.name, fn.spec));
     }
     const total = blocks.reduce((sum, block) => sum + block.count, 0);
     const first = this.table.allocate(total);
@@ -168,7 +165,7 @@ export class Session {
       const { key, options } = names;
       const columns = { args, argEndsColumn, depsColumn, depEndsColumn };
       const head = { first: first + at, count, key, indexFrom, fn: fn.hash };
-      this.#outbox.send(submit({ ...head, ...columns, options }));
+      this.#send(submit({ ...head, ...columns, options }));
       at += count;
     }
     return first;
@@ -186,15 +183,14 @@ export class Session {
     this.#isReleaseDue = true;
     queueMicrotask(() => {
       this.#isReleaseDue = false;
-      const ranges = this.table.takeReleased();
-      if (ranges.length > 0 && this.#ended === undefined) this.#outbox.send(release(ranges));
+      this.#sendReleases();
     });
   }
 
   /** Cancels a task, if it has not ended. */
   cancel(id: number, reason: string): void {
     if (!this.table.isPending(id) || this.#ended !== undefined) return;
-    this.#outbox.send(cancel([id, 1], reason));
+    this.#send(cancel([id, 1], reason));
     this.table.setCancelled([id], cancelledBecause(reason));
   }
 
@@ -202,7 +198,7 @@ export class Session {
   retry(id: number): void {
     this.assertOpen();
     if (this.table.status(id) !== 'error') return;
-    this.#outbox.send(retry([id]));
+    this.#send(retry([id]));
     this.table.setPending([id]);
   }
 
@@ -211,7 +207,7 @@ export class Session {
     using _ = this.hold();
     await this.#ready;
     this.assertOpen();
-    this.#outbox.send(shutdown(reason));
+    this.#send(shutdown(reason));
     this.#goodbye = reason;
     await this.#gone.promise;
   }
@@ -225,6 +221,18 @@ export class Session {
       this.#end(why);
     }
     await connection?.close();
+  }
+
+  /** Sends a message behind the releases that came before it. */
+  #send(message: ClientMessage): void {
+    this.#sendReleases();
+    this.#outbox.send(message);
+  }
+
+  #sendReleases(): void {
+    if (this.#ended !== undefined) return;
+    const ranges = this.table.takeReleased();
+    if (ranges.length > 0) this.#outbox.send(release(ranges));
   }
 
   async #connect(connect: (signal: AbortSignal) => Promise<Connected>): Promise<SchedulerInfo> {

@@ -1,6 +1,5 @@
-import { FarmError, LIMITS, checkKey, packU32 } from '@farm/protocol';
+import { FarmError, checkKey } from '@farm/protocol';
 import type { CommandResult } from '@farm/protocol';
-import { ValueColumn } from '@farm/protocol/value';
 import { nanoid } from 'nanoid';
 
 import type { Command } from './command.ts';
@@ -8,19 +7,12 @@ import type { ImportedFunction } from './functions/module-function.ts';
 import { type PreparedFunction, prepareFunction } from './functions/prepare.ts';
 import { Future, FutureBlock } from './future.ts';
 import type { EncodedBlock, Session } from './session.ts';
+import { MapEncoder, encodeTask } from './task-encoding.ts';
 import { type CheckedOptions, type SubmitOptions, checkSubmitOptions } from './task-options.ts';
 import type { AnyFunction, Arguments, FutureOr, Iterables } from './types.ts';
 
 /** Characters of the random part of a key: collisions are out of the question. */
 const KEY_SUFFIX_LENGTH = 10;
-
-const ID_BYTES = 4;
-/** A block is closed when it has this many bytes; one task of the largest size still fits in then,
- * beside the columns of offsets, without making more than a frame. */
-const BLOCK_BYTES = Math.min(
-  LIMITS.blockBytesMax,
-  LIMITS.frameBytesMax - LIMITS.argumentsBytesMax - 2 * ID_BYTES * LIMITS.blockTasksMax - 65_536,
-);
 
 /**
  * Submits tasks with certain options: what `client.with(options)` gives. All submitters of a client
@@ -68,10 +60,9 @@ export class Submitter {
     this.#session.assertOpen();
     const fn = prepareFunction(code);
     checkArity(fn, args.length);
-    const builder = new BlockBuilder(this.#session, fn.name);
-    builder.add(args, null);
+    const task = encodeTask(this.#session, fn.name, args);
     const key = this.#checked.key ?? randomKey(fn);
-    const block = this.#send(fn, builder.finish(), key, null);
+    const block = this.#send(fn, [task], key, null);
     return new Future(block, block.first);
   }
 
@@ -109,16 +100,16 @@ export class Submitter {
       throw new FarmError('ERR_ARGUMENT', 'map: there is no iterable to map over');
     }
     checkArity(fn, iterables.length);
-    const builder = new BlockBuilder(this.#session, fn.name);
+    const tasks = new MapEncoder(this.#session, fn.name);
     let count = 0;
     for (const row of rows(iterables)) {
-      builder.add(row, count);
+      tasks.add(row, count);
       count += 1;
     }
     if (count === 0) return [];
     const key = this.#checked.key ?? randomKey(fn);
     checkKey(`${key}-${count - 1}`);
-    const block = this.#send(fn, builder.finish(), key, 0);
+    const block = this.#send(fn, tasks.finish(), key, 0);
     const futures: Future[] = [];
     for (let index = 0; index < count; index++) {
       futures.push(new Future(block, block.first + index));
@@ -152,97 +143,6 @@ export class Submitter {
     const block = new FutureBlock(session, key, indexFrom, first);
     session.releaseWith(block, first, count);
     return block;
-  }
-}
-
-/** Encodes argument lists into blocks of bounded size. */
-class BlockBuilder {
-  readonly #session: Session;
-  readonly #name: string;
-  readonly #column = new ValueColumn();
-  readonly #blocks: EncodedBlock[] = [];
-  #dependencies: number[] = [];
-  /** Where the dependencies of each task end; empty while no task has any. */
-  #dependencyEnds: number[] = [];
-
-  constructor(session: Session, name: string) {
-    this.#session = session;
-    this.#name = name;
-  }
-
-  /** @param index - Position in a map, for messages; null for a single task. */
-  add(args: readonly unknown[], index: number | null): void {
-    const before = this.#column.byteLength;
-    const references = this.#encode(args, index);
-    const bytes = this.#column.byteLength - before + ID_BYTES * references.length;
-    if (bytes > LIMITS.argumentsBytesMax) {
-      const size = `${bytes} bytes, more than ${LIMITS.argumentsBytesMax}`;
-      throw new FarmError('ERR_LIMIT', `${this.#at(index)}: the arguments take ${size}`);
-    }
-    if (references.length > 0 || this.#dependencyEnds.length > 0) this.#depend(references, index);
-    const { count, byteLength } = this.#column;
-    const blockBytes = byteLength + ID_BYTES * this.#dependencies.length;
-    if (count >= LIMITS.blockTasksMax || blockBytes >= BLOCK_BYTES) this.#close();
-  }
-
-  finish(): readonly EncodedBlock[] {
-    if (this.#column.count > 0) this.#close();
-    return this.#blocks;
-  }
-
-  #encode(args: readonly unknown[], index: number | null): readonly object[] {
-    try {
-      return this.#column.append(args, 'arguments');
-    } catch (error) {
-      if (!(error instanceof FarmError)) throw error;
-      throw new FarmError(error.code, `${this.#at(index)}: ${error.message}`, { cause: error });
-    }
-  }
-
-  #depend(references: readonly object[], index: number | null): void {
-    // The first task with dependencies: those before it have none.
-    while (this.#dependencyEnds.length < this.#column.count - 1) this.#dependencyEnds.push(0);
-    for (const reference of references) {
-      this.#dependencies.push(this.#checkFuture(reference, index));
-    }
-    this.#dependencyEnds.push(this.#dependencies.length);
-  }
-
-  #checkFuture(future: object, index: number | null): number {
-    if (!Future.isFuture(future) || Future.sessionOf(future) !== this.#session) {
-      throw new FarmError(
-        'ERR_FOREIGN_FUTURE',
-        `${this.#at(index)}: a future of another client is among the arguments; pass its result`,
-      );
-    }
-    const { status, key } = future;
-    if (status === 'released' || status === 'cancelled') {
-      throw new FarmError(
-        'ERR_FOREIGN_FUTURE',
-        `${this.#at(index)}: the future ${key} among the arguments was ${status}`,
-        { key },
-      );
-    }
-    return Future.idOf(future);
-  }
-
-  #close(): void {
-    const { count } = this.#column;
-    const { bytes, ends } = this.#column.take();
-    const hasDependencies = this.#dependencies.length > 0;
-    this.#blocks.push({
-      count,
-      args: bytes,
-      argEndsColumn: ends,
-      depsColumn: hasDependencies ? packU32(this.#dependencies) : null,
-      depEndsColumn: hasDependencies ? packU32(this.#dependencyEnds) : null,
-    });
-    this.#dependencies = [];
-    this.#dependencyEnds = [];
-  }
-
-  #at(index: number | null): string {
-    return index === null ? this.#name : `${this.#name}, task ${index} of the map`;
   }
 }
 

@@ -74,9 +74,9 @@ export type GatheredSkipping<T> =
             ? SkippingEntry<E>[]
             : T extends object
               ? {
-                  -readonly [P in keyof T as T[P] extends Future<unknown> ? never : P]: SkippingEntry<T[P]>;
+                  -readonly [P in keyof T as T[P] extends Future ? never : P]: SkippingEntry<T[P]>;
                 } & {
-                  -readonly [P in keyof T as T[P] extends Future<unknown> ? P : never]?: SkippingEntry<T[P]>;
+                  -readonly [P in keyof T as T[P] extends Future ? P : never]?: SkippingEntry<T[P]>;
                 }
               : T;
 

@@ -1,3 +1,5 @@
+import { FarmError } from '@farm/protocol';
+
 import { Deadline, type WaitLimits } from './deadline.ts';
 import type { Watcher } from './future-table.ts';
 import { Future } from './future.ts';
@@ -33,6 +35,15 @@ export async function wait<F extends Future>(
 ): Promise<Waited<F>> {
   const { returnWhen = 'all', ...limits } = options;
   const list = [...futures];
+  if (!list.every((future) => Future.isFuture(future))) {
+    throw new FarmError('ERR_ARGUMENT', 'wait takes futures only');
+  }
+  if (returnWhen !== 'all' && returnWhen !== 'first') {
+    throw new FarmError(
+      'ERR_ARGUMENT',
+      `wait: returnWhen is 'all' or 'first', not ${String(returnWhen)}`,
+    );
+  }
   const holds = [...new Set(list.map((future) => Future.sessionOf(future)))].map((session) =>
     session.hold(),
   );

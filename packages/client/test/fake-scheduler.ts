@@ -147,9 +147,7 @@ export class FakeScheduler {
   }
 
   refuseData(request: number, message: string): void {
-    this.#connection.send(
-      dataFailed(request, failure('ERR_LOST_DATA', message, '', null, null)),
-    );
+    this.#connection.send(dataFailed(request, failure('ERR_LOST_DATA', message, '', null, null)));
   }
 
   terminate(): void {
@@ -198,7 +196,17 @@ export class FakeScheduler {
     }
   }
 
-  serve({ request, id, offset, length }: { request: number; id: number; offset: number; length: number }): void {
+  serve({
+    request,
+    id,
+    offset,
+    length,
+  }: {
+    request: number;
+    id: number;
+    offset: number;
+    length: number;
+  }): void {
     const bytes = this.stored.get(id) ?? new Uint8Array();
     const chunk = bytes.slice(offset, offset + length);
     this.#connection.sendBulk({ request, totalBytes: bytes.byteLength, offset, bytes: chunk });

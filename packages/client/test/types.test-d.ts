@@ -2,7 +2,16 @@
 import type { CommandResult } from '@farm/protocol';
 import { expectTypeOf } from 'vitest';
 
-import { type Client, type Future, type Settled, arg, asCompleted, command, fromModule, wait } from '../src/index.ts';
+import {
+  type Client,
+  type Future,
+  type Settled,
+  arg,
+  asCompleted,
+  command,
+  fromModule,
+  wait,
+} from '../src/index.ts';
 
 declare const client: Client;
 declare const n: Future<number>;
@@ -27,7 +36,9 @@ expectTypeOf(
   }),
 ).toEqualTypeOf<Future<number[]>>();
 expectTypeOf(client.submit(() => {})).toEqualTypeOf<Future<void>>();
-expectTypeOf(client.submit((...xs: number[]) => xs.length, 1, n, 3)).toEqualTypeOf<Future<number>>();
+expectTypeOf(client.submit((...xs: number[]) => xs.length, 1, n, 3)).toEqualTypeOf<
+  Future<number>
+>();
 // @ts-expect-error: a string is no number
 client.submit(scale, 'a');
 // @ts-expect-error: nor is a future of one

@@ -39,9 +39,9 @@ const METHOD: Wrapper = ['({', '\n})'];
  */
 export function analyzeFunction(source: string, ownName: string): FunctionAnalysis | Unparsable {
   const asExpression = parseWrapped(source, EXPRESSION);
-  const parsed = typeof asExpression === 'string' ? parseWrapped(source, METHOD) : asExpression;
+  const parsed = 'problem' in asExpression ? parseWrapped(source, METHOD) : asExpression;
   // The first message is the helpful one: a method is the rare case.
-  if (typeof parsed === 'string') return { problem: String(asExpression) };
+  if ('problem' in parsed) return 'problem' in asExpression ? asExpression : parsed;
   const { program, isModule, wrapper } = parsed;
   const code = findFunction(program, wrapper);
   if (code === undefined) return { problem: 'it is no function' };
@@ -71,7 +71,7 @@ interface Parsed {
   readonly wrapper: Wrapper;
 }
 
-function parseWrapped(source: string, wrapper: Wrapper): Parsed | string {
+function parseWrapped(source: string, wrapper: Wrapper): Parsed | Unparsable {
   const text = `${wrapper[0]}${source}${wrapper[1]}`;
   let problem = '';
   // Modules first: almost all code is, and only there `import.meta` is an expression at all.
@@ -83,7 +83,7 @@ function parseWrapped(source: string, wrapper: Wrapper): Parsed | string {
       if (problem === '') problem = error instanceof Error ? error.message : String(error);
     }
   }
-  return problem;
+  return { problem };
 }
 
 interface FoundFunction {

@@ -42,7 +42,8 @@ const MODULE_ADVICE =
   "export the function from a module and submit fromModule(import.meta, 'name') instead";
 
 /** Names that test runners and bundlers put in the place of imports. */
-const REWRITTEN_IMPORT = /^(?:__vite_ssr_(?:import|exports|dynamic)|__vi_import_|__webpack_|import_\w+_\d+$|_interop)/;
+const REWRITTEN_IMPORT =
+  /^(?:__vite_ssr_(?:import|exports|dynamic)|__vi_import_|__webpack_|import_\w+_\d+$|_interop)/;
 /** Names that coverage tools put into every function. */
 const INSTRUMENTED = /^(?:cov_|__cov|__coverage__)/;
 

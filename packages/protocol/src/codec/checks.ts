@@ -105,7 +105,7 @@ const pairs = listOf(pair);
 export const resourceAmounts: Check = (value) => {
   const problem = pairs(value);
   if (problem !== undefined || !Array.isArray(value) || value.length < 2) return problem;
-  const names = new Set(value.map((entry: unknown) => (Array.isArray(entry) ? entry[0] : entry)));
+  const names = new Set(value.map((entry: readonly unknown[]) => entry[0]));
   return names.size === value.length ? undefined : 'names a resource twice';
 };
 

@@ -107,8 +107,8 @@ export async function findCredential(
   if (token !== undefined) return token;
   throw new FarmError(
     'ERR_UNAUTHORIZED',
-    `no token for ${formatAddress(address)}; pass the scheduler file that its scheduler wrote, or ` +
-      'set FARM_TOKEN',
+    `no token for ${formatAddress(address)}; pass the scheduler file that its scheduler ` +
+      'wrote, or set FARM_TOKEN',
   );
 }
 

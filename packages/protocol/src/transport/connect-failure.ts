@@ -23,8 +23,8 @@ export function connectTimeout(address: Address, timeoutMs: number): FarmError {
   const shown = formatAddress(address);
   return new FarmError(
     'ERR_CONNECT',
-    `cannot connect to ${shown}: no answer within ${timeoutMs} ms; is the address right, and does ` +
-      'no firewall stand between?',
+    `cannot connect to ${shown}: no answer within ${timeoutMs} ms; is the address right, ` +
+      'and does no firewall stand between?',
   );
 }
 

@@ -46,7 +46,7 @@ export class FrameConnection<Out extends Message, S extends Speaker> implements 
   readonly #flushSoon = (): void => this.#flush();
   #handlers: ConnectionHandlers<MessagesBySpeaker[S]> | undefined;
   /** Frames that arrived before they could be delivered. */
-  #inbox: (readonly Uint8Array[])[] = [];
+  readonly #inbox: (readonly Uint8Array[])[] = [];
   #isDelivering = false;
   #pending: Uint8Array[] = [];
   #pendingBytes = 0;

@@ -37,8 +37,7 @@ export function inprocPair<R extends Role>(role: R, options: InprocOptions = {})
   const accepted = end(toDialer, role, SPEAKER_TO_SERVER[role]);
   toServer.attach(dialed, accepted, toDialer);
   toDialer.attach(accepted, dialed, toServer);
-  // SAFE: the speakers of both sides belong to this role.
-  return { dialed, accepted } as unknown as InprocPair<R>;
+  return { dialed, accepted };
 
   function end(port: InprocPort, name: string, speaker: Speaker): AnyConnection {
     return new FrameConnection<Message, Speaker>(port, {

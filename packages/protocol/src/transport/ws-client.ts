@@ -86,8 +86,7 @@ export async function dial<R extends Role>(options: DialOptions<R>): Promise<Dia
       liveness,
       sendBufferBytesMax,
     });
-    // SAFE: the speaker of this role was chosen above, so the connection hears its messages.
-    return { connection: connection as unknown as DialedConnections[R], welcome };
+    return { connection, welcome };
   };
   try {
     return await handshake(ws, { peer, address, hello, timeoutMs, signal, connect });

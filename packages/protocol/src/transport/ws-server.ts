@@ -45,12 +45,7 @@ export type HelloArguments = {
 
 /** Arguments of `onConnection`, tied together by the role. */
 export type ConnectionArguments = {
-  [R in Role]: [
-    role: R,
-    hello: HelloByRole[R],
-    connection: AcceptedConnections[R],
-    remote: Remote,
-  ];
+  [R in Role]: [role: R, hello: HelloByRole[R], connection: AcceptedConnections[R], remote: Remote];
 }[Role];
 
 /** Options of {@link FarmServer.listen}. */
@@ -101,7 +96,8 @@ export interface FarmServerOptions {
  *   port: 8786,
  *   tokens: { client: makeToken(), worker: makeToken() },
  *   identity: { id: 's-1', version: '0.1.0', heartbeatMs: 2_000 },
- *   onConnection(role, hello, connection) {
+ *   // Destructured as one, so that the role narrows hello and connection.
+ *   onConnection(...[role, hello, connection]) {
  *     if (role === 'client') connection.listen(…);
  *   },
  * });

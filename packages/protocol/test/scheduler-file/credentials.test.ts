@@ -12,6 +12,7 @@ import {
   writeCredential,
 } from '@farm/protocol';
 import type { Credential } from '@farm/protocol';
+import { containing } from '../transport/texts.ts';
 
 const DEAD_PID = 2 ** 22 + 1; // Above the largest pid Linux gives.
 
@@ -75,7 +76,9 @@ describe('a credential', () => {
     await writeCredential(credential(), env);
     await expect(findCredential(address, 'client', env)).rejects.toMatchObject({
       code: 'ERR_UNAUTHORIZED',
-      message: `no token for tcp://${address.host}:${address.port}; pass the scheduler file that its scheduler wrote, or set FARM_TOKEN`,
+      message:
+        `no token for tcp://${address.host}:${address.port}; pass the scheduler file ` +
+        'that its scheduler wrote, or set FARM_TOKEN',
     });
   });
 
@@ -134,7 +137,7 @@ describe('a credential', () => {
     await chmod(join(home, 'own', 'credentials'), 0o777);
     await expect(writeCredential(credential(), env)).rejects.toMatchObject({
       code: 'ERR_SCHEDULER_FILE',
-      message: expect.stringContaining('others may write to it'),
+      message: containing('others may write to it'),
     });
     await expect(findCredential(at('127.0.0.1'), 'client', env)).rejects.toThrow(/no token/);
   });

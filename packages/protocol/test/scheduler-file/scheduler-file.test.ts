@@ -17,6 +17,7 @@ import {
   writeSchedulerFile,
 } from '@farm/protocol';
 import type { SchedulerFileInfo } from '@farm/protocol';
+import { containing, matching } from '../transport/texts.ts';
 
 const TOKENS = { client: makeToken(), worker: makeToken() };
 
@@ -73,7 +74,7 @@ describe('writeSchedulerFile', () => {
     const target = join(directory, name);
     await expect(writeSchedulerFile(target, INFO)).rejects.toMatchObject({
       code: 'ERR_SCHEDULER_FILE',
-      message: expect.stringMatching(message),
+      message: matching(message),
     });
     await expect(writeSchedulerFile(target, INFO)).rejects.toThrow(target);
     expect(await readdir(directory)).toEqual([]);
@@ -89,7 +90,7 @@ describe('writeSchedulerFile', () => {
       if (cycle % 2 === 1) await removeSchedulerFile(path, `scheduler-${cycle}`);
     }
     reader.send('stop');
-    const [report] = await once(reader, 'message');
+    const report = await new Promise<unknown>((resolve) => reader.once('message', resolve));
     await once(reader, 'exit');
     expect(report).toMatchObject({ broken: [] });
     // SAFE: the reader sends its counts.
@@ -130,7 +131,7 @@ describe('readSchedulerFile', () => {
     expect(warnings).toEqual([]);
     await chmod(path, 0o644);
     await readSchedulerFile(path, { role: 'client', onWarning });
-    expect(warnings).toEqual([expect.stringContaining(`chmod 600 ${path}`)]);
+    expect(warnings).toEqual([containing(`chmod 600 ${path}`)]);
     expect(warnings[0]).not.toContain(TOKENS.client);
   });
 
@@ -169,7 +170,7 @@ describe('readSchedulerFile', () => {
     const why: unknown = await readSchedulerFile(path, asClient).catch((error: unknown) => error);
     expect(why).toMatchObject({
       code: 'ERR_SCHEDULER_FILE',
-      message: expect.stringMatching(problem),
+      message: matching(problem),
     });
     expect(String(why)).toContain(path);
     expect(String(why)).not.toContain(TOKENS.client);
@@ -189,7 +190,7 @@ describe('readSchedulerFile', () => {
     await make();
     await expect(readSchedulerFile(path, asClient)).rejects.toMatchObject({
       code: 'ERR_SCHEDULER_FILE',
-      message: expect.stringMatching(problem),
+      message: matching(problem),
     });
   });
 });
@@ -217,7 +218,7 @@ describe('waitForSchedulerFile', () => {
     const attempt = waitForSchedulerFile(path, { role: 'client', timeoutMs: 20 });
     await expect(attempt).rejects.toMatchObject({
       code: 'ERR_SCHEDULER_FILE',
-      message: expect.stringMatching(/does not exist; waited 20 ms/),
+      message: matching(/does not exist; waited 20 ms/),
     });
   });
 

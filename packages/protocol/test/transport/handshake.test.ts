@@ -17,6 +17,7 @@ import type { ConnectionArguments, HelloArguments, Role } from '@farm/protocol';
 import { rawAttempt, rawHttp, rawSocket, untilSocketClosed, upgradeRequest } from './raw.ts';
 import { record } from './recorder.ts';
 import { CLIENT_HELLO, WORKER_HELLO, startRig } from './rig.ts';
+import { containing, matching } from './texts.ts';
 
 function drained(socket: Socket): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
@@ -55,13 +56,12 @@ describe('the token', () => {
     const token = choose(rig.tokens);
     const address = { secure: false, ...rig.server.address };
     const hello = role === 'client' ? CLIENT_HELLO : WORKER_HELLO;
-    // SAFE: the hello was chosen by the role.
-    const attempt = dial({ address, role, token, hello: hello as never, timeoutMs: 5_000 });
+    const attempt = dial({ address, role, token, hello, timeoutMs: 5_000 });
     const why: unknown = await attempt.catch((error: unknown) => error);
     expect(why).toBeInstanceOf(FarmError);
     expect(why).toMatchObject({
       code: 'ERR_UNAUTHORIZED',
-      message: expect.stringMatching(message),
+      message: matching(message),
     });
     expect(String(why)).not.toContain(token);
     expect(String(why)).not.toContain(rig.tokens.client);
@@ -139,19 +139,19 @@ describe('the hello', () => {
       /server speaks protocol 1 \(farm 0\.1\.0\), this client speaks protocol 99 \(farm 9\.9\.9\)/;
     await expect(attempt).rejects.toMatchObject({
       code: 'ERR_VERSION',
-      message: expect.stringMatching(text),
+      message: matching(text),
     });
   });
 
   it('may be refused by the server, with its error', async () => {
     await using rig = await startRig({
-      onHello: (_role, hello) => ({
+      onHello: (...[, hello]) => ({
         refuse: new FarmError('ERR_DUPLICATE_KEY', `the name ${hello.name} is taken`),
       }),
     });
     await expect(clientDial(rig.server.address.port, rig.tokens.client)).rejects.toMatchObject({
       code: 'ERR_DUPLICATE_KEY',
-      message: expect.stringContaining('the name c-1 is taken'),
+      message: containing('the name c-1 is taken'),
     });
   });
 
@@ -180,7 +180,7 @@ describe('the hello', () => {
       op: 'refusal',
       protocol: PROTOCOL_VERSION,
       version: '0.1.0',
-      message: expect.stringMatching(problem),
+      message: matching(problem),
     });
   });
 
@@ -201,7 +201,8 @@ describe('the hello', () => {
   it('brings no field of its own making', async () => {
     const opened = Promise.withResolvers<ConnectionArguments>();
     await using rig = await startRig({ onConnection: (...args) => opened.resolve(args) });
-    const odd = `{"__proto__":{"isAdmin":true},"isAdmin":true,${JSON.stringify(CLIENT_HELLO).slice(1)}`;
+    const rest = JSON.stringify(CLIENT_HELLO).slice(1);
+    const odd = `{"__proto__":{"isAdmin":true},"isAdmin":true,${rest}`;
     const attempt = rawAttempt(`${rig.url}/farm/v1/client`, rig.tokens.client, (ws) =>
       ws.send(odd),
     );
@@ -249,21 +250,14 @@ describe('half-open connections', () => {
     const sockets = await Promise.all(
       Array.from({ length: 99 }, (_, index) => rawSocket(port, openings[index % 3] ?? '')),
     );
-    const closes = sockets.map((socket) => {
-      socket.resume();
-      return untilSocketClosed(socket);
-    });
-    let areClosed = false;
-    const allClosed = Promise.all(closes).then(() => {
-      areClosed = true;
-    });
+    for (const socket of sockets) socket.resume();
+    const isAllClosed = (): boolean => sockets.every((socket) => socket.closed);
     let rounds = 0;
-    while (!areClosed) {
+    while (!isAllClosed()) {
       client.send(clientHeartbeat());
       rounds++;
       await atClient.until(() => atClient.heard.length === rounds);
     }
-    await allClosed;
     expect(rounds).toBeGreaterThan(100);
     expect(atClient.closes).toEqual([]);
   });
@@ -274,7 +268,7 @@ describe('half-open connections', () => {
     const sockets = await Promise.all(Array.from({ length: 4 }, () => rawSocket(port, '')));
     await expect(clientDial(port, rig.tokens.client)).rejects.toMatchObject({
       code: 'ERR_LIMIT',
-      message: expect.stringContaining('4 handshakes are open already'),
+      message: containing('4 handshakes are open already'),
     });
     for (const socket of sockets) socket.destroy();
     // The server notices in its own time.
@@ -308,7 +302,7 @@ describe('FarmServer', () => {
     const { port } = rig.server.address;
     await expect(FarmServer.listen({ ...base, host: '127.0.0.1', port })).rejects.toMatchObject({
       code: 'ERR_ADDRESS',
-      message: expect.stringContaining(`port ${port} is in use`),
+      message: containing(`port ${port} is in use`),
     });
   });
 
@@ -318,7 +312,7 @@ describe('FarmServer', () => {
   ])('says that it cannot listen on %s', async (host, message) => {
     await expect(FarmServer.listen({ ...base, host, port: 0 })).rejects.toMatchObject({
       code: 'ERR_ADDRESS',
-      message: expect.stringMatching(message),
+      message: matching(message),
     });
   });
 
@@ -359,6 +353,7 @@ describe('FarmServer', () => {
     }
     client.send(clientHeartbeat());
     await scheduler.until(() => scheduler.heard.length === 1);
+    expect(scheduler.heard).toEqual([clientHeartbeat()]);
   });
 });
 
@@ -379,7 +374,7 @@ describe('dial', () => {
     await once(server, 'close');
     await expect(clientDial(port, makeToken())).rejects.toMatchObject({
       code: 'ERR_CONNECT',
-      message: expect.stringMatching(
+      message: matching(
         `cannot connect to tcp://127.0.0.1:${port}: nothing listens on port ${port}`,
       ),
     });
@@ -396,7 +391,7 @@ describe('dial', () => {
     });
     await expect(attempt).rejects.toMatchObject({
       code: 'ERR_CONNECT',
-      message: expect.stringMatching(/no answer within 50 ms/),
+      message: matching(/no answer within 50 ms/),
     });
     server.close();
   });
@@ -438,7 +433,7 @@ describe('dial', () => {
     });
     await expect(clientDial(port, makeToken())).rejects.toMatchObject({
       code,
-      message: expect.stringMatching(message),
+      message: matching(message),
     });
     server.close();
   });
@@ -446,7 +441,7 @@ describe('dial', () => {
   it('refuses a token that cannot be one, without showing it', async () => {
     await expect(clientDial(1, 'a b\r\nX: y')).rejects.toMatchObject({
       code: 'ERR_UNAUTHORIZED',
-      message: expect.not.stringContaining('X: y'),
+      message: matching(/is not a valid token$/),
     });
   });
 });

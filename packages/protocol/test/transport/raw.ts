@@ -3,7 +3,6 @@ import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 
 import { WebSocket } from 'ws';
-import type { RawData } from 'ws';
 
 /** What became of a raw attempt to connect. */
 export interface Outcome {
@@ -14,7 +13,7 @@ export interface Outcome {
 }
 
 /** Opens a WebSocket with any headers; does what the test says, then waits for its end. */
-export async function rawAttempt(
+export function rawAttempt(
   url: string,
   token: string,
   act: (ws: WebSocket) => void,
@@ -22,11 +21,11 @@ export async function rawAttempt(
   const ws = new WebSocket(url, { headers: { authorization: `Bearer ${token}` } });
   const frames: string[] = [];
   const { promise, resolve } = Promise.withResolvers<Outcome>();
-  ws.on('message', (data: RawData) => frames.push(String(data)));
+  ws.on('message', (data: Buffer) => frames.push(data.toString()));
   ws.on('error', () => {});
   ws.on('close', (code, reason) => resolve({ frames, code, reason: reason.toString() }));
   ws.on('open', () => act(ws));
-  return await promise;
+  return promise;
 }
 
 /** Opens a WebSocket that is past its handshake. */

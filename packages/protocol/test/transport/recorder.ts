@@ -7,7 +7,7 @@ export class Recorder<In> implements ConnectionHandlers<In> {
   readonly closes: FarmError[] = [];
   /** `m` for a batch, `b` for a bulk frame, `c` for closed, in order of arrival. */
   trace = '';
-  #waiting: { isDone: () => boolean; resolve: () => void }[] = [];
+  readonly #waiting: { isDone: () => boolean; resolve: () => void }[] = [];
 
   get heard(): readonly In[] {
     return this.batches.flat();

@@ -58,7 +58,7 @@ export async function startRig(options: Partial<FarmServerOptions> = {}): Promis
     port: 0,
     tokens,
     identity: { id: 's-1', version: '0.1.0', heartbeatMs: 1_000 },
-    onConnection(role, _hello, connection) {
+    onConnection(...[role, , connection]) {
       if (role !== 'client') return;
       const next = waiting.shift();
       if (next === undefined) ready.push(connection);

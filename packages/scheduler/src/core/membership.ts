@@ -127,7 +127,8 @@ function reconsiderQueue(
   });
 }
 
-function findRefusal(tables: Tables, { name, nthreads }: WorkerHello): string | null {
+/** Why a worker cannot join now; null where it can. */
+export function findRefusal(tables: Tables, { name, nthreads }: WorkerHello): string | null {
   if (tables.closing !== null) return `the scheduler is closing: ${tables.closing.reason}`;
   if (tables.workersByName.has(name)) {
     return `a worker named ${name} is connected already: choose another --name`;

@@ -49,6 +49,8 @@ class PlacementPass {
     const open: Requirement[] = [];
     for (const requirement of this.#tables.requirements.values()) {
       if (requirement.ready > 0 && requirement.fits.size > 0) open.push(requirement);
+      // Whom a worker is kept clear for depends on the heads, which may have changed.
+      if (requirement.reserved !== null) this.#changed.add(requirement.reserved);
     }
     while (open.length > 0) {
       const best = takeBest(open);
@@ -66,7 +68,6 @@ class PlacementPass {
     const isPlaced = task === null ? this.#serveBlock(block) : this.#serveTask(task);
     if (isPlaced) {
       requirement.blockedSinceMs = null;
-      if (requirement.reserved !== null) this.#changed.add(requirement.reserved);
       requirement.reserved = null;
       return true;
     }

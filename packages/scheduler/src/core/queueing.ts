@@ -13,7 +13,7 @@ export function readyQueue(): Heap<QueueEntry> {
  * single tasks of it, which have been ready before.
  */
 export function comesBefore(a: QueueEntry, b: QueueEntry): boolean {
-  const byPriority = b.block.options.priority - a.block.options.priority;
+  const byPriority = b.block.priority - a.block.priority;
   if (byPriority !== 0) return byPriority < 0;
   if (a.block !== b.block) return a.block.order < b.block.order;
   return (a.task?.index ?? Infinity) < (b.task?.index ?? Infinity);

@@ -1,7 +1,8 @@
-import { run, runDependency, u32At } from '@farm/protocol/core';
+import { run, runDependency } from '@farm/protocol/core';
 import type { Run, RunDependency } from '@farm/protocol/core';
 
 import { eachItem, hasItem } from './collections/one-or-many.ts';
+import { argEnd, argStart } from './state.ts';
 import type { Block, TaskState, WorkerState } from './state.ts';
 
 /** Runs and bytes after which a message is full and another is begun. */
@@ -41,7 +42,7 @@ export class RunBatch {
     this.#dependencies?.push(this.#inputs(task, worker));
     this.#indices.push(index);
     this.#runs.push(runId);
-    this.#argBytes += u32At(this.#block.argEnds, index) - argStart(this.#block, index);
+    this.#argBytes += argEnd(this.#block, index) - argStart(this.#block, index);
   }
 
   /** Small values come along, unless the worker has them; others are named with their holders. */
@@ -61,7 +62,7 @@ export class RunBatch {
 
   /** The message. */
   build(): Run {
-    const { naming, first, fn, requirement, options } = this.#block;
+    const { naming, first, fn, requirement, timeoutMs } = this.#block;
     const from = naming.indexFrom;
     const { args, ends } = this.#arguments();
     return run({
@@ -75,7 +76,7 @@ export class RunBatch {
       dependencies: this.#dependencies,
       threads: requirement.threads,
       resources: requirement.granted,
-      timeoutMs: options.timeoutMs,
+      timeoutMs,
       attempts: this.#attempts,
       expectedUs: fn.prefix.meanUs,
     });
@@ -93,24 +94,20 @@ export class RunBatch {
     }
     if (isContiguous) {
       const start = argStart(block, firstIndex);
-      for (const index of indices) ends.push(u32At(block.argEnds, index) - start);
+      for (const index of indices) ends.push(argEnd(block, index) - start);
       return { args: block.args.subarray(start, start + (ends.at(-1) ?? 0)), ends };
     }
     const args = new Uint8Array(this.#argBytes);
     let at = 0;
     for (const index of indices) {
       const start = argStart(block, index);
-      const end = u32At(block.argEnds, index);
+      const end = argEnd(block, index);
       args.set(block.args.subarray(start, end), at);
       at += end - start;
       ends.push(at);
     }
     return { args, ends };
   }
-}
-
-function argStart(block: Block, index: number): number {
-  return index === 0 ? 0 : u32At(block.argEnds, index - 1);
 }
 
 /** Where a worker can fetch a result from: those on its own host first. */

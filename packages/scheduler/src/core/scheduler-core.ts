@@ -1,4 +1,4 @@
-import type { ClientMessage, SchedulerInfo, WorkerMessage } from '@farm/protocol/core';
+import type { ClientMessage, SchedulerInfo, WorkerHello, WorkerMessage } from '@farm/protocol/core';
 
 import { RangeTable } from './collections/range-table.ts';
 import { resolveConfig } from './config.ts';
@@ -8,7 +8,7 @@ import { defineFunction } from './functions.ts';
 import { schedulerInfo } from './info.ts';
 import type { SchedulerInstruction } from './instructions.ts';
 import { beginShutdown, checkTime } from './lifecycle.ts';
-import { addWorker, removeWorker, retireWorker } from './membership.ts';
+import { addWorker, findRefusal, removeWorker, retireWorker } from './membership.ts';
 import { place } from './placement.ts';
 import { cancelRange, releaseRange, removeClient, retryTasks } from './release.ts';
 import { answerWorkersAwaited, takeAsk, takeGetRelayed, takeGetResult } from './requests.ts';
@@ -59,6 +59,14 @@ export class SchedulerCore {
   constructor(config: SchedulerConfig) {
     this.#tables = new Tables(resolveConfig(config));
     internRequirement(this.#tables, { resources: [], workers: [], allowOtherWorkers: false });
+  }
+
+  /**
+   * Why a worker would be sent away if it connected now, for an answer to its handshake; null where
+   * it is welcome. Changes nothing.
+   */
+  refusal(hello: WorkerHello): string | null {
+    return findRefusal(this.#tables, hello);
   }
 
   /**

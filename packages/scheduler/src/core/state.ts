@@ -3,6 +3,7 @@
  * (tasks), `placement.ts` and `assignments.ts` (workers), `submission.ts` and `release.ts`
  * (clients).
  */
+import { u32At } from '@farm/protocol/core';
 import type {
   ClientHello,
   Failure,
@@ -98,10 +99,13 @@ export class Block {
   readonly order: number;
   readonly naming: Naming;
   readonly fn: FunctionState;
-  readonly options: TaskOptions;
   readonly requirement: Requirement;
+  readonly retries: number;
+  readonly priority: number;
+  readonly timeoutMs: number | null;
   readonly args: Uint8Array;
-  readonly argEnds: Uint8Array;
+  /** Null for a block of one. Use {@link argStart} and {@link argEnd}. */
+  readonly argEnds: Uint8Array | null;
   /** {@link WANTED} and {@link GONE} of each task. */
   readonly flags: Uint8Array;
   /** Who submitted it; null once it has left. */
@@ -123,10 +127,10 @@ export class Block {
     readonly order: number;
     readonly naming: Naming;
     readonly fn: FunctionState;
-    readonly options: TaskOptions;
+    readonly options: Pick<TaskOptions, 'retries' | 'priority' | 'timeoutMs'>;
     readonly requirement: Requirement;
     readonly args: Uint8Array;
-    readonly argEnds: Uint8Array;
+    readonly argEnds: Uint8Array | null;
     readonly owner: ClientState;
     readonly ownerFirst: number;
   }) {
@@ -136,7 +140,9 @@ export class Block {
     this.order = fields.order;
     this.naming = fields.naming;
     this.fn = fields.fn;
-    this.options = fields.options;
+    this.retries = fields.options.retries;
+    this.priority = fields.options.priority;
+    this.timeoutMs = fields.options.timeoutMs;
     this.requirement = fields.requirement;
     this.args = fields.args;
     this.argEnds = fields.argEnds;
@@ -147,6 +153,16 @@ export class Block {
     this.alive = count;
     this.cursor = count;
   }
+}
+
+/** Where the arguments of task `index` begin. */
+export function argStart(block: Block, index: number): number {
+  return index === 0 || block.argEnds === null ? 0 : u32At(block.argEnds, index - 1);
+}
+
+/** Where they end. */
+export function argEnd(block: Block, index: number): number {
+  return block.argEnds === null ? block.args.byteLength : u32At(block.argEnds, index);
 }
 
 /** A want besides that of the block's owner. */

@@ -1,5 +1,5 @@
 import { accepted, checkKey, failure, FarmError, LIMITS, u32At } from '@farm/protocol/core';
-import type { Failure, Submit } from '@farm/protocol/core';
+import type { Failure, Submit, TaskOptions } from '@farm/protocol/core';
 
 import { addBlock, findKey, keysTaken } from './blocks.ts';
 import { withItem } from './collections/one-or-many.ts';
@@ -7,13 +7,13 @@ import type { Naming } from './naming.ts';
 import { enqueueBlock } from './queueing.ts';
 import { valueOf } from './replicas.ts';
 import { internRequirement } from './requirements.ts';
-import { Block, TaskState, WANTED } from './state.ts';
+import { argEnd, argStart, Block, TaskState, WANTED } from './state.ts';
 import type { ClientState, FunctionState, Submission } from './state.ts';
 import type { Tables } from './tables.ts';
 import { recordOf, review, troubleOf } from './transitions.ts';
 
 const ID_END = 2 ** 32;
-const NO_NEED = { resources: [], workers: [] };
+const NO_NEED = { resources: [], workers: [], allowOtherWorkers: false };
 const NO_TASKS: readonly TaskState[] = [];
 
 /**
@@ -48,11 +48,12 @@ export function taskOf(client: ClientState, id: number): TaskState | null {
 function create(tables: Tables, client: ClientState, message: Submit, fn: FunctionState): void {
   const { first, count, key, indexFrom, options } = message;
   const naming: Naming = { key, indexFrom, count };
-  let requirement = internRequirement(tables, options);
+  const wrong = findSenseless(options);
+  let requirement = wrong ?? internRequirement(tables, options);
   let refusal: Failure | null = null;
   if (typeof requirement === 'string') {
     refusal = failure('ERR_ARGUMENT', `${key}: ${requirement}`, key, null, null);
-    requirement = internRequirement(tables, { ...options, ...NO_NEED });
+    requirement = internRequirement(tables, NO_NEED);
   }
   if (typeof requirement === 'string') throw new FarmError('ERR_INTERNAL', requirement);
   const taken = keysTaken(tables, naming);
@@ -70,7 +71,7 @@ function create(tables: Tables, client: ClientState, message: Submit, fn: Functi
     requirement,
     // Views of what arrived: kept as they are, they would keep the whole frame.
     args: new Uint8Array(message.args),
-    argEnds: new Uint8Array(message.argEndsColumn),
+    argEnds: count === 1 ? null : new Uint8Array(message.argEndsColumn),
     owner: client,
     ownerFirst: first,
   });
@@ -124,8 +125,7 @@ function attach(tables: Tables, client: ClientState, message: Submit): boolean {
 function isSame(client: ClientState, task: TaskState, message: Submit): boolean {
   const { block, index } = task;
   if (block.fn.hash !== message.fn) return false;
-  const start = index === 0 ? 0 : u32At(block.argEnds, index - 1);
-  const args = block.args.subarray(start, u32At(block.argEnds, index));
+  const args = block.args.subarray(argStart(block, index), argEnd(block, index));
   if (args.byteLength !== message.args.byteLength) return false;
   for (let at = 0; at < args.byteLength; at++) if (args[at] !== message.args[at]) return false;
   const own = task.inputs ?? task.dependencies;
@@ -170,6 +170,14 @@ function references({ depsColumn, depEndsColumn }: Submit, index: number): numbe
     ids.push(u32At(depsColumn, at));
   }
   return ids;
+}
+
+/** What is wrong with options that are no resources; null where nothing is. */
+function findSenseless({ priority, retries, timeoutMs }: TaskOptions): string | null {
+  if (!Number.isFinite(priority)) return `priority is ${priority}: give a finite number`;
+  if (Number.isNaN(retries) || retries < 0) return `retries is ${retries}: give a number from 0`;
+  if (timeoutMs === null || timeoutMs > 0) return null;
+  return `timeoutMs is ${timeoutMs}: give a number above 0, or null for no limit`;
 }
 
 function findFault(client: ClientState, message: Submit): string | null {

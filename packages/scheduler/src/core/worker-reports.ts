@@ -61,9 +61,12 @@ export function takeFinished(tables: Tables, worker: WorkerState, message: Finis
 /** A run that failed: again while it has retries left, else for good. */
 export function takeRunFailed(tables: Tables, worker: WorkerState, message: RunFailed): void {
   const task = endReported(tables, worker, message.run);
-  if (task === null) return;
+  if (task === null) {
+    tables.staleReports += 1;
+    return;
+  }
   const trouble = troubleOf(task);
-  if (trouble.retriesUsed < task.block.options.retries) {
+  if (trouble.retriesUsed < task.block.retries) {
     trouble.retriesUsed += 1;
     tables.cause = `run failed, retry ${trouble.retriesUsed}: ${message.failure.message}`;
     sendBack(tables, task);
@@ -128,13 +131,10 @@ export function takeHeartbeat(worker: WorkerState, message: WorkerHeartbeat): vo
   }
 }
 
-/** Ends the run; returns its task, or null where the report is stale. */
+/** Ends the run; returns its task, or null where it was given up or is unknown. */
 function endReported(tables: Tables, worker: WorkerState, run: number): TaskState | null {
   const assignment = worker.runs.get(run);
-  if (assignment === undefined) {
-    tables.staleReports += 1;
-    return null;
-  }
+  if (assignment === undefined) return null;
   endRun(tables, assignment);
   if (assignment.hasStaleCopy) {
     const { worker: holder, taskNumber } = assignment;

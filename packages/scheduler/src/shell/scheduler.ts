@@ -1,4 +1,4 @@
-import { FarmServer, dataFailed, formatAddress } from '@farm/protocol';
+import { FarmError, FarmServer, dataFailed, formatAddress } from '@farm/protocol';
 import type {
   BulkFrame,
   ClientBoundMessage,
@@ -104,6 +104,13 @@ export class Scheduler implements AsyncDisposable {
       tokens: options.tokens,
       identity: { id, version: options.version, heartbeatMs: HEARTBEAT_MS },
       logger: options.logger,
+      onHello: (...[role, hello]) => {
+        const { scheduler } = holder;
+        if (role !== 'worker' || scheduler === undefined) return { accept: true };
+        const refusal = scheduler.#core.refusal(hello);
+        if (refusal === null) return { accept: true };
+        return { refuse: new FarmError('ERR_ARGUMENT', refusal) };
+      },
       onConnection: (...[role, hello, connection]) => {
         const { scheduler } = holder;
         if (scheduler === undefined) connection.terminate();

@@ -29,29 +29,27 @@ handle([
     client: 'c',
     hello: { op: 'hello', role: 'client', protocol: 1, version: '', incarnation: 'c', name: 'c' },
   },
-  ...['w1', 'w2'].map(
-    (name): SchedulerEvent => ({
-      kind: 'worker-connected',
-      nowMs,
-      worker: name,
-      hello: {
-        op: 'hello',
-        role: 'worker',
-        protocol: 1,
-        version: '',
-        incarnation: name,
-        name,
-        nthreads: 1,
-        resources: [],
-        memoryLimitBytes: null,
-        address: null,
-        host: 'h',
-        pid: 1,
-        localDirectory: '',
-        nanny: false,
-      },
-    }),
-  ),
+  ...['w1', 'w2'].map((name): SchedulerEvent => ({
+    kind: 'worker-connected',
+    nowMs,
+    worker: name,
+    hello: {
+      op: 'hello',
+      role: 'worker',
+      protocol: 1,
+      version: '',
+      incarnation: name,
+      name,
+      nthreads: 1,
+      resources: [],
+      memoryLimitBytes: null,
+      address: null,
+      host: 'h',
+      pid: 1,
+      localDirectory: '',
+      nanny: false,
+    },
+  })),
   said(defineFunction('hash', 'f', new Uint8Array(100))),
 ]);
 for (let first = 0; first < TASKS; first += BLOCK) {
@@ -105,7 +103,9 @@ for (const kind of ['rss', 'heapUsed', 'arrayBuffers'] as const) {
 }
 console.log(core.statistics());
 
-function said(message: Extract<SchedulerEvent, { kind: 'client-said' }>['message']): SchedulerEvent {
+function said(
+  message: Extract<SchedulerEvent, { kind: 'client-said' }>['message'],
+): SchedulerEvent {
   return { kind: 'client-said', nowMs, client: 'c', message };
 }
 

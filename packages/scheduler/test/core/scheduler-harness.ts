@@ -29,11 +29,7 @@ import type {
   WorkerMessage,
 } from '@farm/protocol/core';
 import { SchedulerCore } from '@farm/scheduler/core';
-import type {
-  SchedulerConfig,
-  SchedulerEvent,
-  SchedulerInstruction,
-} from '@farm/scheduler/core';
+import type { SchedulerConfig, SchedulerEvent, SchedulerInstruction } from '@farm/scheduler/core';
 import { expect } from 'vitest';
 
 /** Instructions other than messages. */
@@ -87,7 +83,7 @@ export class SchedulerHarness {
   readonly workers = new Map<string, FakeWorker>();
   readonly logs: string[] = [];
   nowMs = 1_000;
-  #others: OtherInstruction[] = [];
+  readonly #others: OtherInstruction[] = [];
 
   constructor(config: Partial<SchedulerConfig> = {}) {
     this.core = new SchedulerCore({
@@ -222,7 +218,7 @@ export class FakeClient {
   readonly session: string;
   readonly #harness: SchedulerHarness;
   readonly #defined = new Set<string>();
-  #heard: ClientBoundMessage[] = [];
+  readonly #heard: ClientBoundMessage[] = [];
   nextId = 0;
 
   constructor(harness: SchedulerHarness, session: string) {
@@ -332,7 +328,7 @@ export class FakeWorker {
   readonly session: string;
   readonly name: string;
   readonly #harness: SchedulerHarness;
-  #heard: WorkerBoundMessage[] = [];
+  readonly #heard: WorkerBoundMessage[] = [];
   /** Runs told and neither ended nor stopped, in order. */
   runs: ToldRun[] = [];
   /** Runs it was told to stop and has not answered. */
@@ -421,7 +417,8 @@ export class FakeWorker {
 
   /** Runs of these keys end well, in one message; without keys all. Values are inline. */
   finish(results: Readonly<Record<string, string>> | 'all' = 'all', durationUs = 1_000): void {
-    const runs = results === 'all' ? this.runs.splice(0) : Object.keys(results).map((key) => this.pull(key));
+    const runs =
+      results === 'all' ? this.runs.splice(0) : Object.keys(results).map((key) => this.pull(key));
     const values = runs.map(({ key }) => (results === 'all' ? `r(${key})` : (results[key] ?? '')));
     for (const { task } of runs) this.data.add(task);
     this.say(
@@ -445,7 +442,9 @@ export class FakeWorker {
   /** Reports a run by number, known or not. */
   finishRun(run: number, size = 1_000_000, durationUs = 1_000): void {
     const values = new Uint8Array();
-    this.say(finished({ runs: [run], sizes: [size], values, ends: [0], durationsUs: [durationUs] }));
+    this.say(
+      finished({ runs: [run], sizes: [size], values, ends: [0], durationsUs: [durationUs] }),
+    );
   }
 
   fail(key: string, why: Failure = userError(key)): void {

@@ -16,8 +16,8 @@ export interface StoredData {
   isKnown: boolean;
   /** How often unfinished runs name it as an input. */
   uses: number;
-  /** Runs that cannot start before it is there. Empty once stored. */
-  readonly waiting: Set<WorkerRun>;
+  /** Runs that cannot start before it is there; null where there are none, as once stored. */
+  waiting: Set<WorkerRun> | null;
 }
 
 /** Which data this worker has, gets and needs. The bytes themselves are the shell's. */
@@ -70,6 +70,7 @@ export class DataTable {
       data.sizeBytes = input.value.byteLength;
       return arrive(data);
     }
+    data.waiting ??= new Set();
     if (!data.waiting.has(run)) {
       data.waiting.add(run);
       run.missing += 1;
@@ -83,7 +84,7 @@ export class DataTable {
       const data = this.#data.get(task);
       invariant(data !== undefined && data.uses > 0, `run ${run.run} used task ${task}`);
       data.uses -= 1;
-      data.waiting.delete(run);
+      data.waiting?.delete(run);
       this.#dropUnused(data);
     }
   }
@@ -123,7 +124,7 @@ export class DataTable {
     if (data === undefined || data.state === 'stored') return [];
     data.state = 'lost';
     this.#dropUnused(data);
-    return [...data.waiting];
+    return [...(data.waiting ?? [])];
   }
 
   /** The scheduler wants these no longer kept. */
@@ -150,7 +151,7 @@ export class DataTable {
       state: 'fetching',
       isKnown: false,
       uses: 0,
-      waiting: new Set(),
+      waiting: null,
     };
     this.#data.set(task, data);
     return data;
@@ -166,11 +167,13 @@ export class DataTable {
 
 function arrive(data: StoredData): readonly WorkerRun[] {
   data.state = 'stored';
+  const { waiting } = data;
+  if (waiting === null) return [];
+  data.waiting = null;
   const ready: WorkerRun[] = [];
-  for (const run of data.waiting) {
+  for (const run of waiting) {
     run.missing -= 1;
     if (run.missing === 0) ready.push(run);
   }
-  data.waiting.clear();
   return ready;
 }

@@ -11,6 +11,10 @@ import {
 import type { RunEnded } from './events.ts';
 import type { WorkerInstruction } from './instructions.ts';
 
+/** A message that says what ended is full at so many runs, or bytes of values. */
+const FINISHED_RUNS_MAX = 65_536;
+const FINISHED_BYTES_MAX = 4_194_304;
+
 /** Where parts of the core put instructions. */
 export interface ToInstructions {
   push(instruction: WorkerInstruction): unknown;
@@ -57,7 +61,7 @@ export class Outbox {
    * the run's end was or will be told.
    */
   flush(to: ToInstructions): void {
-    if (this.#ended.length > 0) send(to, finishedMessage(this.#ended));
+    for (const ended of split(this.#ended)) send(to, finishedMessage(ended));
     for (const message of this.#others) send(to, message);
     if (this.#holding.length > 0) send(to, holding(this.#holding.slice()));
     if (this.#stopped.length > 0 || this.#kept.length > 0) {
@@ -73,6 +77,20 @@ export class Outbox {
 
 function send(to: ToInstructions, message: WorkerMessage): void {
   to.push({ do: 'to-scheduler', message });
+}
+
+/** Cuts a list into parts that each fit into a message. */
+function* split(all: readonly RunEnded[]): Iterable<readonly RunEnded[]> {
+  let start = 0;
+  let valuesBytes = 0;
+  for (const [index, { value }] of all.entries()) {
+    valuesBytes += value?.byteLength ?? 0;
+    if (valuesBytes < FINISHED_BYTES_MAX && index - start + 1 < FINISHED_RUNS_MAX) continue;
+    yield all.slice(start, index + 1);
+    start = index + 1;
+    valuesBytes = 0;
+  }
+  if (start < all.length) yield start === 0 ? all : all.slice(start);
 }
 
 function finishedMessage(ended: readonly RunEnded[]): WorkerMessage {

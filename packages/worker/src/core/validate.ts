@@ -75,7 +75,7 @@ function checkRuns({ runs, ready, slots, data }: WorkerState): void {
       const input = data.get(task);
       invariant(input !== undefined, `input ${task} of run ${id} is not known`);
       if (input.state === 'stored') continue;
-      invariant(input.waiting.has(run), `run ${id} does not wait for ${task}`);
+      invariant(input.waiting?.has(run), `run ${id} does not wait for ${task}`);
       missing += 1;
     }
     invariant(missing === run.missing, `run ${id} misses ${missing}, counted ${run.missing}`);
@@ -109,7 +109,7 @@ function checkData({ data, runs }: WorkerState): void {
       entry.state === 'fetching' || entry.isKnown || entry.uses > 0,
       `${name} is kept for nobody`,
     );
-    for (const run of entry.waiting) {
+    for (const run of entry.waiting ?? []) {
       invariant(entry.state === 'fetching', `run ${run.run} waits for ${name}, ${entry.state}`);
       invariant(runs.get(run.run) === run, `unknown run ${run.run} waits for ${name}`);
     }

@@ -217,6 +217,19 @@ describe('results', () => {
     expect(placed(instructions)).toEqual([[0, [6]]]);
   });
 
+  test('of too many bytes for one message leave in several', () => {
+    const { handle } = aWorker(1);
+    const runs = Array.from({ length: 200 }, (_, index) => index + 1);
+    handle(said(aRun(runs, { expectedUs: 1 })));
+    // What one slot can hold is far below the bound: the values here are larger than real ones.
+    const large = new Uint8Array(400_000);
+    const sent = messages(handle(ended(runs, { value: large, sizeBytes: large.byteLength })));
+    expect(sent.length).toBeGreaterThan(1);
+    expect(sent.flatMap((message) => (message.op === 'finished' ? message.runs : []))).toEqual(
+      runs,
+    );
+  });
+
   test('are dropped when freed, and then nothing is left', () => {
     const { core, handle } = aWorker();
     handle(said(aRun([4, 5])));

@@ -134,6 +134,7 @@ export class CommandProcess {
       detached: true,
       stdio: [stdin === null ? 'ignore' : 'pipe', stdout, stderr],
     } as SpawnOptions; // SAFE: a stream is 'pipe', 'ignore' or a file descriptor
+    this.#options.reaper.prepare();
     let child: ChildProcess;
     try {
       child = spawn(file, args, options);

@@ -36,6 +36,11 @@ export class GroupReaper {
     this.#warn = warn;
   }
 
+  /** Starts the helper. Called before a command is started, so that `started` need not wait for it. */
+  prepare(): void {
+    this.#start();
+  }
+
   started(group: number): void {
     this.#start().stdin.write(`+ ${group}\n`);
   }
