@@ -36,7 +36,9 @@ for (let round = 1; round <= rounds; round++) {
   console.log(`round ${round}: farm ${farm} commands/s, xargs ${xargs} commands/s`);
 }
 const ratios = farmRates.map((figure, index) => figure / (xargsRates[index] ?? NaN));
-console.log(`median: farm ${Math.round(median(farmRates))} commands/s, farm / xargs ${median(ratios).toFixed(2)}`);
+console.log(
+  `median: farm ${Math.round(median(farmRates))} commands/s, farm / xargs ${median(ratios).toFixed(2)}`,
+);
 
 async function farmRate(): Promise<number> {
   const startMs = performance.now();

@@ -24,17 +24,29 @@ await using client = new Client(cluster);
 const file = JSON.parse(readFileSync(cluster.schedulerFile, 'utf8')) as { farm: { pid: number } };
 const { pid } = file.farm;
 
-await client.gather(client.map((x: number) => x + 1, Array.from({ length: 1000 }, (_, i) => i)));
+await client.gather(
+  client.map(
+    (x: number) => x + 1,
+    Array.from({ length: 1000 }, (_, i) => i),
+  ),
+);
 const beforeBytes = peakBytes(pid);
 const startMs = performance.now();
-const futures = client.map((x: number) => x + 1, Array.from({ length: tasks }, (_, i) => i));
+const futures = client.map(
+  (x: number) => x + 1,
+  Array.from({ length: tasks }, (_, i) => i),
+);
 const results = await client.gather(futures);
 const seconds = (performance.now() - startMs) / 1000;
 const wrong = results.findIndex((result, index) => result !== index + 1);
 if (wrong !== -1 || results.length !== tasks) throw new Error(`result ${wrong} is wrong`);
 const grownBytes = peakBytes(pid) - beforeBytes;
-console.log(`${tasks.toLocaleString('en')} tasks in ${seconds.toFixed(2)} s, ${Math.round(tasks / seconds).toLocaleString('en')} tasks/s`);
-console.log(`scheduler: peak memory grew by ${(grownBytes / 2 ** 20).toFixed(0)} MiB, ${Math.round(grownBytes / tasks)} bytes a task`);
+console.log(
+  `${tasks.toLocaleString('en')} tasks in ${seconds.toFixed(2)} s, ${Math.round(tasks / seconds).toLocaleString('en')} tasks/s`,
+);
+console.log(
+  `scheduler: peak memory grew by ${(grownBytes / 2 ** 20).toFixed(0)} MiB, ${Math.round(grownBytes / tasks)} bytes a task`,
+);
 console.log(`client: peak memory ${(peakBytes(process.pid) / 2 ** 20).toFixed(0)} MiB`);
 
 /** High-water mark of a process's resident memory. */

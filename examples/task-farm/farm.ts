@@ -12,7 +12,11 @@ export interface FarmReport {
   /** Tasks whose result is in `results/`. */
   readonly succeeded: number;
   /** What went wrong, and the directory that was kept to look into it. */
-  readonly failures: readonly { readonly task: number; readonly directory: string; readonly reason: string }[];
+  readonly failures: readonly {
+    readonly task: number;
+    readonly directory: string;
+    readonly reason: string;
+  }[];
   /** Tasks and compute time of each worker, by name. */
   readonly workers: ReadonlyMap<string, { readonly tasks: number; readonly busyMs: number }>;
   /** From the first submit to the last result. */

@@ -26,10 +26,16 @@ async function main(): Promise<void> {
   const flags = readFlags();
   const params = await readParams(flags.params);
   const tasks = flags.tasks ?? params.length;
-  const wanted = Array.from({ length: params.length === 0 ? 0 : tasks }, (_, index) => params[index % params.length] ?? '');
+  const wanted = Array.from(
+    { length: params.length === 0 ? 0 : tasks },
+    (_, index) => params[index % params.length] ?? '',
+  );
   const experiment = flags.experiment ?? (await mkdtemp(join(tmpdir(), 'farm-experiment-')));
 
-  await using client = flags.schedulerFile === undefined ? new Client() : new Client({ schedulerFile: flags.schedulerFile });
+  await using client =
+    flags.schedulerFile === undefined
+      ? new Client()
+      : new Client({ schedulerFile: flags.schedulerFile });
   process.once('SIGINT', () => void client.close().finally(() => process.exit(130)));
   await client.waitForWorkers(1, { timeoutMs: 60_000 });
   console.log(String(client));
@@ -47,7 +53,9 @@ function print(report: FarmReport, experiment: string): void {
   const { succeeded, failures, workers, wallMs } = report;
   const seconds = (wallMs / 1000).toFixed(2);
   const rate = Math.round(((succeeded + failures.length) / wallMs) * 1000);
-  console.log(`${succeeded} tasks succeeded, ${failures.length} failed, in ${seconds} s (${rate} tasks/s)`);
+  console.log(
+    `${succeeded} tasks succeeded, ${failures.length} failed, in ${seconds} s (${rate} tasks/s)`,
+  );
   for (const [name, { tasks, busyMs }] of [...workers].toSorted(([a], [b]) => a.localeCompare(b))) {
     console.log(`  on ${name}: ${tasks} tasks, ${(busyMs / tasks).toFixed(1)} ms each`);
   }

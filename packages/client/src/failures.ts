@@ -36,12 +36,10 @@ export function failureOf(error: unknown): TaskFailure | undefined {
 }
 
 /** What `result()` of task `key` rejects with: what user code threw, or an error of farm. */
-export function errorOf(why: Failure, key: string): unknown {
+export function errorOf(why: Failure, key: string): Error {
   const error = rebuild(why, key);
-  if (typeof error === 'object' && error !== null) {
-    const origin = why.origin === '' ? key : why.origin;
-    details.set(error, { code: why.code, key, origin, worker: why.worker });
-  }
+  const origin = why.origin === '' ? key : why.origin;
+  details.set(error, { code: why.code, key, origin, worker: why.worker });
   return error;
 }
 
@@ -50,11 +48,11 @@ export function failureFrom(error: FarmError): Failure {
   return failure(error.code, error.message, '', null, null);
 }
 
-function rebuild(why: Failure, key: string): unknown {
+function rebuild(why: Failure, key: string): Error {
   const options: FarmErrorOptions = why.worker === null ? { key } : { key, worker: why.worker };
   if (why.error === null) return new FarmError(why.code, why.message, options);
-  const thrown: unknown = decodeError(why.error);
-  if (why.code === 'ERR_COMMAND' && thrown instanceof Error) {
+  const thrown = decodeError(why.error);
+  if (why.code === 'ERR_COMMAND') {
     const cause = thrown.cause === undefined ? {} : { cause: thrown.cause };
     return new CommandError(thrown.message, commandResult(thrown), { ...options, ...cause });
   }

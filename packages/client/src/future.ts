@@ -69,9 +69,10 @@ export class Future<T = unknown> implements Disposable {
     return !this.#block.session.table.isPending(this.#id);
   }
 
-  /** Name of the worker the task ran on; undefined unless it is finished. */
+  /** Name of the worker the task finished or failed on; undefined before, and where none is known. */
   get worker(): string | undefined {
-    return this.#block.session.table.finished(this.#id)?.worker;
+    const { table } = this.#block.session;
+    return table.finished(this.#id)?.worker ?? table.failure(this.#id)?.worker ?? undefined;
   }
 
   /** How long the task ran, milliseconds; undefined unless it is finished. */
@@ -94,8 +95,8 @@ export class Future<T = unknown> implements Disposable {
     return (await resultOf(Future.locate(this), limits)) as T;
   }
 
-  /** Waits for the task and gives what it threw; undefined where it did not. */
-  async exception(limits: WaitLimits = {}): Promise<unknown> {
+  /** Waits for the task and gives what it failed with; undefined where it did not. */
+  async exception(limits: WaitLimits = {}): Promise<Error | undefined> {
     return exceptionOf(Future.locate(this), limits);
   }
 

@@ -24,7 +24,10 @@ export async function resultOf(at: FutureLocation, limits: WaitLimits): Promise<
 }
 
 /** Waits for a future and gives what its task failed with, if it did. */
-export async function exceptionOf(at: FutureLocation, limits: WaitLimits): Promise<unknown> {
+export async function exceptionOf(
+  at: FutureLocation,
+  limits: WaitLimits,
+): Promise<Error | undefined> {
   using _ = at.session.hold();
   using deadline = new Deadline(limits, () => `${at.future.key}: the task did not end`);
   await whenSettled(at, deadline);
@@ -48,7 +51,7 @@ export async function settledResult(at: FutureLocation): Promise<unknown> {
 }
 
 /** Why a future that is settled has no result. */
-export function reasonOf(at: FutureLocation): unknown {
+export function reasonOf(at: FutureLocation): Error {
   const { key } = at.future;
   const why = at.session.table.failure(at.id);
   if (why !== undefined) return errorOf(why, key);
@@ -80,7 +83,7 @@ async function fetchOnce(
   }
 }
 
-function giveUp(failed: TransferFailed, key: string): unknown {
+function giveUp(failed: TransferFailed, key: string): Error {
   const why = failed.failure ?? failure('ERR_LOST_DATA', failed.message, key, null, null);
   return errorOf(why, key);
 }

@@ -192,7 +192,8 @@ interface StartedScheduler {
 async function startScheduler(options: LocalClusterOptions): Promise<StartedScheduler> {
   const directory = await mkdtemp(join(tmpdir(), 'farm-cluster-'));
   const schedulerFile = join(directory, 'scheduler.json');
-  const dashboard = options.dashboardAddress === undefined ? '127.0.0.1:8787' : options.dashboardAddress;
+  const dashboard =
+    options.dashboardAddress === undefined ? '127.0.0.1:8787' : options.dashboardAddress;
   const args = ['--scheduler-file', schedulerFile, '--host', '127.0.0.1'];
   args.push('--port', String(options.schedulerPort ?? 0));
   args.push(...(dashboard === null ? ['--no-dashboard'] : ['--dashboard-address', dashboard]));

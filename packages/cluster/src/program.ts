@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 
 /** Characters of a child's stderr kept for the message of its failure. */
@@ -102,6 +103,6 @@ async function exited(child: ChildProcess): Promise<void> {
 function unrefAll(child: ChildProcess): void {
   child.unref();
   for (const stream of [child.stdin, child.stderr]) {
-    if (stream !== null && 'unref' in stream && typeof stream.unref === 'function') stream.unref();
+    if (stream instanceof Socket) stream.unref();
   }
 }

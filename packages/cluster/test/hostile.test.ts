@@ -26,10 +26,13 @@ test('strangers are refused while a farm runs', { timeout: 60_000 }, async () =>
 
   await using client = new Client({ schedulerFile: site.schedulerFile });
   await client.waitForWorkers(1);
-  const sleepers = client.map(async (x: number) => {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    return x;
-  }, Array.from({ length: 400 }, (_, index) => index));
+  const sleepers = client.map(
+    async (x: number) => {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      return x;
+    },
+    Array.from({ length: 400 }, (_, index) => index),
+  );
 
   expect(await refusal(`${url}client`, undefined)).toBe(401);
   expect(await refusal(`${url}client`, 'wrong')).toBe(401);
@@ -49,12 +52,26 @@ test('strangers are refused while a farm runs', { timeout: 60_000 }, async () =>
     socket.on('error', () => {});
     socket.end(garbage);
   }
-  expect(await closeReason(`${url}client`, file.farm.tokens.client, ['not json'])).toMatch(/hello|JSON/i);
-  const hello = { op: 'hello', role: 'client', protocol: 999, version: '9', incarnation: 'x', name: 'x' };
-  expect(await closeReason(`${url}client`, file.farm.tokens.client, [JSON.stringify(hello)])).toMatch(/999/);
+  expect(await closeReason(`${url}client`, file.farm.tokens.client, ['not json'])).toMatch(
+    /hello|JSON/i,
+  );
+  const hello = {
+    op: 'hello',
+    role: 'client',
+    protocol: 999,
+    version: '9',
+    incarnation: 'x',
+    name: 'x',
+  };
+  expect(
+    await closeReason(`${url}client`, file.farm.tokens.client, [JSON.stringify(hello)]),
+  ).toMatch(/999/);
   const good = { ...hello, protocol: 1 };
   const malformed = Buffer.from('93c1c1c1', 'hex');
-  const why = await closeReason(`${url}client`, file.farm.tokens.client, [JSON.stringify(good), malformed]);
+  const why = await closeReason(`${url}client`, file.farm.tokens.client, [
+    JSON.stringify(good),
+    malformed,
+  ]);
   expect(why).not.toBe('');
 
   expect(await client.gather(sleepers)).toHaveLength(400);

@@ -84,7 +84,8 @@ test('SIGTERM ends a worker cleanly; its tasks run elsewhere', async () => {
   await until('it runs', async () => (await client.explain(slow)).state === 'processing');
   site.worker('--nthreads', '1', '--name', 'stayer');
   await client.waitForWorkers(2);
-  const pid = (await client.schedulerInfo()).workers.find(({ name }) => name === 'leaver')?.pid ?? 0;
+  const pid =
+    (await client.schedulerInfo()).workers.find(({ name }) => name === 'leaver')?.pid ?? 0;
   leaver.child.kill('SIGTERM');
   expect(await leaver.ended()).toBe(0);
   expect(isAlive(pid)).toBe(false);

@@ -10,7 +10,11 @@ import { expect, test } from 'vitest';
 import { isAlive, until } from './processes.ts';
 
 test('a local cluster runs tasks, scales up and down, and ends', { timeout: 60_000 }, async () => {
-  const cluster = await LocalCluster.start({ workers: 1, threadsPerWorker: 1, dashboardAddress: null });
+  const cluster = await LocalCluster.start({
+    workers: 1,
+    threadsPerWorker: 1,
+    dashboardAddress: null,
+  });
   const client = new Client(cluster);
   expect(await client.submit((x: number) => x + 1, 41).result()).toBe(42);
   await cluster.scale(3);
@@ -24,13 +28,17 @@ test('a local cluster runs tasks, scales up and down, and ends', { timeout: 60_0
   expect(existsSync(cluster.schedulerFile)).toBe(false);
 });
 
-test('a client without target starts a cluster of its own and ends it', { timeout: 60_000 }, async () => {
-  const client = new Client();
-  const pid = await client.submit(() => process.pid).result();
-  expect(isAlive(pid)).toBe(true);
-  await client.close();
-  await until('the worker is gone', () => !isAlive(pid));
-});
+test(
+  'a client without target starts a cluster of its own and ends it',
+  { timeout: 60_000 },
+  async () => {
+    const client = new Client();
+    const pid = await client.submit(() => process.pid).result();
+    expect(isAlive(pid)).toBe(true);
+    await client.close();
+    await until('the worker is gone', () => !isAlive(pid));
+  },
+);
 
 test('no process is left when the program is killed', { timeout: 60_000 }, async () => {
   const script = fileURLToPath(new URL('fixtures/hold-cluster.ts', import.meta.url));

@@ -70,13 +70,19 @@ describe('client, scheduler and two workers as processes', () => {
 
   test('an error crosses with message, name, cause and own fields', async () => {
     const failing = client.submit(() => {
-      throw Object.assign(new TypeError('bad input', { cause: new Error('deep') }), { code: 'E42' });
+      throw Object.assign(new TypeError('bad input', { cause: new Error('deep') }), {
+        code: 'E42',
+      });
     });
     const dependent = client.submit((x: number) => x + 1, failing);
     for (const future of [failing, dependent]) {
       const error = await future.exception();
       expect(error).toBeInstanceOf(TypeError);
-      expect(error).toMatchObject({ message: 'bad input', code: 'E42', cause: { message: 'deep' } });
+      expect(error).toMatchObject({
+        message: 'bad input',
+        code: 'E42',
+        cause: { message: 'deep' },
+      });
     }
     expect(await client.gather([client.submit(() => 1), failing], { errors: 'skip' })).toEqual([1]);
   });
@@ -98,18 +104,27 @@ describe('client, scheduler and two workers as processes', () => {
     const odd = ['a b', "it's", '$HOME', '"q"', 'line\nbreak', 'ünï', ''];
     const show = command('printf', ['%s|', ...odd]);
     const shown = await client.submit(show).result();
-    expect(shown).toMatchObject({ exitCode: 0, signal: null, stdout: odd.map((x) => `${x}|`).join('') });
-
-    const write = command('sh', ['-c', 'echo "$1" "$FARM_KEY"; echo oops >&2; exit "$2"', 'sh', arg(0), arg(1)], {
-      cwd: site.directory,
-      stdout: text`out-${arg(0)}.log`,
+    expect(shown).toMatchObject({
+      exitCode: 0,
+      signal: null,
+      stdout: odd.map((x) => `${x}|`).join(''),
     });
+
+    const write = command(
+      'sh',
+      ['-c', 'echo "$1" "$FARM_KEY"; echo oops >&2; exit "$2"', 'sh', arg(0), arg(1)],
+      {
+        cwd: site.directory,
+        stdout: text`out-${arg(0)}.log`,
+      },
+    );
     const [good, bad] = client.with({ key: 'write' }).map(write, ['x', 'y'], [0, 3]);
     expect(await good?.result()).toMatchObject({ exitCode: 0, stdout: '', stderr: 'oops\n' });
     expect(await readFile(join(site.directory, 'out-x.log'), 'utf8')).toBe('x write-0\n');
     const error = await bad?.exception();
     expect(error).toBeInstanceOf(CommandError);
     expect(error).toMatchObject({ exitCode: 3, stderr: 'oops\n' });
+    expect(['first', 'second']).toContain(bad?.worker);
   });
 
   test('a command that cannot start says which and why', async () => {
@@ -153,9 +168,12 @@ describe('client, scheduler and two workers as processes', () => {
   });
 
   test('cancel stops a running task and frees its slot', async () => {
-    const spinning = client.map((x: number) => {
-      for (;;) if (x < 0) return x;
-    }, [1, 2, 3, 4]);
+    const spinning = client.map(
+      (x: number) => {
+        for (;;) if (x < 0) return x;
+      },
+      [1, 2, 3, 4],
+    );
     await Promise.all(spinning.map(async (future) => future.cancel('not needed')));
     expect(spinning.map((future) => future.status)).toEqual(Array(4).fill('cancelled'));
     expect(await client.submit(() => 'alive').result()).toBe('alive');

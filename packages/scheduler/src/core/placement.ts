@@ -15,7 +15,7 @@ import { comesBefore, headOf, nextInBlock } from './queueing.ts';
 import type { Block, QueueEntry, Requirement, TaskState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 import { assign, recordOf } from './transitions.ts';
-import { fitsNow, loadOf } from './workload.ts';
+import { fitsNow, isLong, loadOf } from './workload.ts';
 
 /** Idle workers that are compared for one task; beyond, whoever got a run last is looked at last. */
 const COMPARED_MAX = 32;
@@ -36,6 +36,8 @@ class PlacementPass {
   readonly #blocked: Requirement[] = [];
   /** Workers that may have room they had not at the end of the last pass. */
   readonly #changed: Set<WorkerState>;
+  /** Number of runs at which a worker has its share of a queue. */
+  readonly #shareEnds = new Map<Requirement, Map<WorkerState, number>>();
   /** Workers that may get more than their slots: they are at work already. */
   readonly #busy: Set<WorkerState>;
 
@@ -97,8 +99,7 @@ class PlacementPass {
     if (!block.requirement.isPlain) return isPlaced;
     // Then whoever is at work gets a share to go on with.
     for (const worker of this.#busy) {
-      const count = Math.min(this.#roomAhead(worker, block), this.#share(worker, block));
-      for (let left = count; left > 0; left--) {
+      for (let left = this.#roomAhead(worker, block); left > 0; left--) {
         const index = nextInBlock(block);
         if (index === null) return true;
         this.#assignNext(block, index, worker);
@@ -197,17 +198,28 @@ class PlacementPass {
     for (const waiting of this.#blocked) {
       if (waiting.fits.has(worker) && worker.pool.canHold(waiting.needs)) return free;
     }
-    const { prefetchTargetMs, prefetchTasksMax, longTaskMs } = this.#tables.config;
+    const { prefetchTargetMs, prefetchTasksMax } = this.#tables.config;
     const { meanUs } = fn.prefix;
-    if (meanUs === null || meanUs > longTaskMs * 1_000) return free;
-    const ahead = Math.min(prefetchTasksMax, Math.ceil((prefetchTargetMs * 1_000) / meanUs));
-    return free + worker.nthreads * ahead;
+    if (meanUs === null || isLong(this.#tables, meanUs)) return free;
+    const perSlot = Math.min(prefetchTasksMax, Math.ceil((prefetchTargetMs * 1_000) / meanUs));
+    const room = free + Math.max(0, worker.nthreads - worker.threadsLong) * perSlot;
+    return Math.min(room, this.#share(worker, requirement));
   }
 
-  /** A worker's part of what is left of a queue: the last tasks end everywhere at about one time. */
-  #share(worker: WorkerState, { requirement }: Block): number {
-    const slots = requirement.id === '' ? this.#tables.slots : slotsOf(requirement);
-    return Math.ceil((requirement.ready * worker.nthreads) / slots);
+  /**
+   * What is left of a worker's part of a queue. Each pass shares out what is ready by slots, so that
+   * the last tasks end everywhere at about one time.
+   */
+  #share(worker: WorkerState, requirement: Requirement): number {
+    let ends = this.#shareEnds.get(requirement);
+    if (ends === undefined) this.#shareEnds.set(requirement, (ends = new Map()));
+    let end = ends.get(worker);
+    if (end === undefined) {
+      const slots = requirement.id === '' ? this.#tables.slots : slotsOf(requirement);
+      end = worker.runs.size + Math.ceil((requirement.ready * worker.nthreads) / slots);
+      ends.set(worker, end);
+    }
+    return end - worker.runs.size;
   }
 
   /** A requirement that has waited too long gets the worker that is nearest to having room. */

@@ -190,6 +190,8 @@ export interface Assignment {
   readonly requirement: Requirement;
   /** What it adds to the worker's occupancy. */
   readonly expectedUs: number;
+  /** What is sent ahead should not count on its slots soon being free. */
+  readonly isLong: boolean;
   readonly taskNumber: number;
   /** Null once the run was given up: its report will be stale. */
   task: TaskState | null;
@@ -262,6 +264,8 @@ export class WorkerState {
   readonly functions: Set<number> = new Set();
   /** Slots assigned; above `nthreads` where runs were sent ahead. */
   threadsUsed = 0;
+  /** Those of them that long runs take, or runs of unknown duration. */
+  threadsLong = 0;
   /** Expected work assigned. */
   occupancyUs = 0;
   /** It gets no new runs: it leaves. */

@@ -127,6 +127,8 @@ function validateWorker(tables: Tables, worker: WorkerState): void {
   const runs = [...worker.runs.values()];
   const threads = sum(runs, ({ requirement }) => requirement.threads);
   invariant(threads === worker.threadsUsed, `${name}: ${threads} threads are used`);
+  const long = sum(runs, ({ isLong, requirement }) => (isLong ? requirement.threads : 0));
+  invariant(long === worker.threadsLong, `${name}: ${long} threads are taken for long`);
   const load = sum(runs, ({ expectedUs }) => expectedUs);
   invariant(load === worker.occupancyUs, `${name}: occupancy is ${load}`);
   const used = new Map<string, number>();

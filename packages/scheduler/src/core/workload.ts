@@ -5,11 +5,14 @@ import type { Tables } from './tables.ts';
 /** Accounts a new run of `task` to the worker. */
 export function beginRun(tables: Tables, task: TaskState, worker: WorkerState): Assignment {
   const { requirement, fn } = task.block;
+  const { unknownDurationMs } = tables.config;
+  const { meanUs } = fn.prefix;
   const assignment: Assignment = {
     run: tables.nextRun++,
     worker,
     requirement,
-    expectedUs: fn.prefix.meanUs ?? tables.config.unknownDurationMs * 1_000,
+    expectedUs: meanUs ?? unknownDurationMs * 1_000,
+    isLong: isLong(tables, meanUs),
     taskNumber: task.number,
     task,
     isExecuting: false,
@@ -17,6 +20,7 @@ export function beginRun(tables: Tables, task: TaskState, worker: WorkerState): 
   };
   worker.runs.set(assignment.run, assignment);
   worker.threadsUsed += requirement.threads;
+  if (assignment.isLong) worker.threadsLong += requirement.threads;
   worker.occupancyUs += assignment.expectedUs;
   if (requirement.needs.length > 0) worker.pool.take(requirement.needs);
   updateIdle(tables, worker);
@@ -28,6 +32,7 @@ export function endRun(tables: Tables, assignment: Assignment): void {
   const { worker, requirement, run, expectedUs } = assignment;
   worker.runs.delete(run);
   worker.threadsUsed -= requirement.threads;
+  if (assignment.isLong) worker.threadsLong -= requirement.threads;
   worker.occupancyUs -= expectedUs;
   if (requirement.needs.length > 0) worker.pool.giveBack(requirement.needs);
   if (worker.isLeaving) return;
@@ -60,6 +65,11 @@ export function fitsNow(worker: WorkerState, requirement: Requirement): boolean 
     worker.threadsUsed + requirement.threads <= worker.nthreads &&
     worker.pool.canHold(requirement.needs)
   );
+}
+
+/** Whether tasks of this mean duration keep a slot for longer than is worth waiting for. */
+export function isLong({ config }: Tables, meanUs: number | null): boolean {
+  return meanUs === null || meanUs > config.longTaskMs * 1_000;
 }
 
 /** Expected work for each slot. */

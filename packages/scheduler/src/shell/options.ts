@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 
 import {
   defineProgram,
+  interfaceAddress,
   parseAddress,
   parseDuration,
   parsePort,
@@ -24,6 +25,7 @@ export interface SchedulerFlags {
   readonly schedulerFile: string | undefined;
   readonly host: string | undefined;
   readonly port: number;
+  /** The address of the interface that was named. */
   readonly interface: string | undefined;
   readonly dashboardAddress: DashboardAddress;
   readonly dashboard: boolean;
@@ -43,8 +45,7 @@ const program = defineProgram({
   options: {
     schedulerFile: {
       value: 'FILE',
-      description:
-        'write address and tokens to this file (mode 0600); workers and clients read it',
+      description: 'write address and tokens to this file (mode 0600); workers and clients read it',
       parse: text,
       env: 'FARM_SCHEDULER_FILE',
     },
@@ -63,7 +64,7 @@ const program = defineProgram({
     interface: {
       value: 'NAME',
       description: 'network interface to listen on, for example ib0',
-      parse: text,
+      parse: (name) => interfaceAddress(name),
     },
     dashboardAddress: {
       value: 'ADDRESS',

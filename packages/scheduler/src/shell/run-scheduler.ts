@@ -6,16 +6,19 @@ import {
   FarmError,
   PROTOCOL_VERSION,
   createLogger,
-  interfaceAddress,
+  describeSchedulerFile,
+  isStale,
   localAddresses,
   makeToken,
   onShutdownSignal,
+  readSchedulerFile,
   removeCredential,
   removeSchedulerFile,
   watchParent,
   writeCredential,
   writeSchedulerFile,
 } from '@farm/protocol';
+import type { Logger } from '@farm/protocol';
 
 import { Dashboard } from './dashboard/dashboard.ts';
 import { packageVersion } from './options.ts';
@@ -28,7 +31,7 @@ import { Scheduler } from './scheduler.ts';
  */
 export async function runScheduler(flags: SchedulerFlags): Promise<number> {
   const logger = createLogger({ name: 'farm.scheduler' });
-  const host = listenHost(flags);
+  const host = flags.interface ?? flags.host ?? '127.0.0.1';
   if (flags.localDirectory !== undefined) prepareDirectory(flags.localDirectory);
   const tokens = { client: makeToken(), worker: makeToken() };
   const scheduler = await Scheduler.start({
@@ -62,6 +65,7 @@ export async function runScheduler(flags: SchedulerFlags): Promise<number> {
       const path = resolve(flags.schedulerFile);
       const services = dashboard === null ? {} : { dashboard: dashboard.port };
       const protocol = PROTOCOL_VERSION;
+      await warnOfOther(path, logger);
       const info = { id, address, services, startedMs, protocol, pid, host: hostname(), tokens };
       await writeSchedulerFile(path, info);
       undo.push(() => removeSchedulerFile(path, id));
@@ -84,15 +88,26 @@ export async function runScheduler(flags: SchedulerFlags): Promise<number> {
   return typeof process.exitCode === 'number' ? process.exitCode : 0;
 }
 
-function listenHost(flags: SchedulerFlags): string {
-  if (flags.interface !== undefined) return interfaceAddress(flags.interface);
-  return flags.host ?? '127.0.0.1';
+/** Replacing the file of a scheduler that still runs is allowed, and rarely meant. */
+async function warnOfOther(path: string, logger: Logger): Promise<void> {
+  try {
+    const other = await readSchedulerFile(path, { role: 'client' });
+    if (isStale(other)) return;
+    logger.warn(
+      `replacing ${describeSchedulerFile(other, Date.now())}; its scheduler may still run`,
+    );
+  } catch {
+    // There is none, or none that anybody could use.
+  }
 }
 
 /** An address to dial: listening on all interfaces is no address to go to. */
 function contactHost(host: string): string {
   if (host !== '0.0.0.0' && host !== '::' && host !== '') return host;
-  return localAddresses().find((address) => !address.startsWith('127.') && address !== '::1') ?? hostname();
+  return (
+    localAddresses().find((address) => !address.startsWith('127.') && address !== '::1') ??
+    hostname()
+  );
 }
 
 function dashboardHost(asked: DashboardAddress, schedulerHost: string): string {
@@ -105,9 +120,13 @@ function prepareDirectory(directory: string): void {
     mkdirSync(path, { recursive: true });
     accessSync(path, constants.W_OK);
   } catch (error) {
-    throw new FarmError('ERR_ARGUMENT', `--local-directory ${path} cannot be written to: ${text(error)}`, {
-      cause: error,
-    });
+    throw new FarmError(
+      'ERR_ARGUMENT',
+      `--local-directory ${path} cannot be written to: ${text(error)}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 

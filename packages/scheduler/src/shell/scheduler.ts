@@ -164,7 +164,8 @@ export class Scheduler implements AsyncDisposable {
       messages: (batch) => {
         const nowMs = Date.now();
         for (const message of batch) {
-          if (message.op === 'data-failed') this.#relayFailed(worker, message.request, message.failure);
+          if (message.op === 'data-failed')
+            this.#relayFailed(worker, message.request, message.failure);
           else this.#push({ kind: 'worker-said', nowMs, worker, message });
         }
       },

@@ -77,7 +77,7 @@ test('a small value travels with the run of a dependent, a large one is named by
   const y = client.submit({ key: 'y' });
   one.finish({ x: 'small' });
   one.finishLarge('y', 1_000_000);
-  const busy = client.submit({ key: 'busy' });
+  const busy = client.submit({ key: 'busy', fn: 'unknown' });
   expect(one.keys()).toEqual(['busy']);
   const two = farm.worker('two');
   client.submit({ key: 'z', deps: [[y, x, y]] });

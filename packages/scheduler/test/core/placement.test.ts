@@ -40,9 +40,9 @@ describe('spreading', () => {
     const workers = ['a', 'b'].map((name) => farm.worker(name));
     client.submit({ count: 102 });
     workers[0]?.finish('all', 10);
-    expect(workers[0]?.runs.length).toBe(50);
+    expect(loads(workers)).toEqual([51, 1]);
     workers[1]?.finish('all', 10);
-    expect(workers[1]?.runs.length).toBe(25);
+    expect(loads(workers)).toEqual([51, 25]);
   });
 });
 
@@ -53,8 +53,7 @@ describe('sending ahead', () => {
     const worker = farm.worker('w', { nthreads: 2 });
     client.submit({ count: 50_000 });
     expect(worker.runs.length).toBe(2);
-    const [key] = worker.keys();
-    worker.finish({ [key ?? '']: 'v' }, durationUs);
+    worker.finish('all', durationUs);
     return worker.runs.length;
   };
   test.each([
@@ -152,9 +151,15 @@ describe('resources', () => {
     client.submit({ key: 'm', count: 1_000 });
     worker.finish('all', 1_000);
     expect(worker.runs.length).toBe(21);
-    client.submit({ key: 'gpu', options: { resources: amounts({ GPU: 1 }), priority: 1 } });
+    client.submit({
+      key: 'gpu',
+      fn: 'unknown',
+      options: { resources: amounts({ GPU: 1 }), priority: 1 },
+    });
     worker.finish('all', 1_000);
     expect(worker.keys()).toEqual(['gpu']);
+    worker.finish('all', 1_000);
+    expect(worker.runs.length).toBe(21);
   });
 
   test('resources are given back only when the stopped run is really over', () => {

@@ -111,7 +111,11 @@ describe('futures in arguments', () => {
     client.take();
     const first = client.submit({ key: 'm', count: 4, deps: [[released], [cancelled], [99], []] });
     const failed = client.taken('failed');
-    expect(failed.flatMap(({ ids }) => ids).toSorted()).toEqual([first, first + 1, first + 2]);
+    expect(failed.flatMap(({ ids }) => ids).toSorted((a, b) => a - b)).toEqual([
+      first,
+      first + 1,
+      first + 2,
+    ]);
     for (const { failure } of failed) expect(failure.code).toBe('ERR_FOREIGN_FUTURE');
     expect(worker.keys()).toContain('m-3');
   });

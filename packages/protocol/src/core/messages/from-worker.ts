@@ -1,0 +1,166 @@
+/** What a worker says to the scheduler, and peers to each other. */
+import type { Failure } from './records.ts';
+import type { DataFailed } from './to-client.ts';
+
+/** Runs that ended well. */
+export interface Finished {
+  readonly op: 'finished';
+  readonly runs: readonly number[];
+  /** Bytes of each encoded result, at least 1. */
+  readonly sizes: readonly number[];
+  /** Small results, back to back; an empty slice means the worker holds it. */
+  readonly values: Uint8Array;
+  readonly ends: readonly number[];
+  readonly durationsUs: readonly number[];
+}
+
+/** Builds a {@link Finished}. */
+export function finished(fields: Omit<Finished, 'op'>): Finished {
+  return {
+    op: 'finished',
+    runs: fields.runs,
+    sizes: fields.sizes,
+    values: fields.values,
+    ends: fields.ends,
+    durationsUs: fields.durationsUs,
+  };
+}
+
+/** A run that failed. */
+export interface RunFailed {
+  readonly op: 'run-failed';
+  readonly run: number;
+  readonly failure: Failure;
+  readonly durationUs: number;
+}
+
+/** Builds a {@link RunFailed}. */
+export function runFailed(runId: number, why: Failure, durationUs: number): RunFailed {
+  return { op: 'run-failed', run: runId, failure: why, durationUs };
+}
+
+/** Answer to {@link Stop}: `runs` are gone, `kept` are running or done. Also sent unasked for runs
+ * that a worker hands back unstarted. */
+export interface Stopped {
+  readonly op: 'stopped';
+  readonly runs: readonly number[];
+  readonly kept: readonly number[];
+}
+
+/** Builds a {@link Stopped}. */
+export function stopped(runs: readonly number[], kept: readonly number[]): Stopped {
+  return { op: 'stopped', runs, kept };
+}
+
+/** The worker holds copies of these results now. */
+export interface Holding {
+  readonly op: 'holding';
+  readonly tasks: readonly number[];
+}
+
+/** Builds a {@link Holding}. */
+export function holding(tasks: readonly number[]): Holding {
+  return { op: 'holding', tasks };
+}
+
+/** A run could not start since an input is nowhere to be had. The run is given up. */
+export interface InputMissing {
+  readonly op: 'input-missing';
+  readonly run: number;
+  readonly task: number;
+  /** Addresses that were asked in vain. */
+  readonly holders: readonly string[];
+}
+
+/** Builds an {@link InputMissing}. */
+export function inputMissing(
+  runId: number,
+  task: number,
+  holders: readonly string[],
+): InputMissing {
+  return { op: 'input-missing', run: runId, task, holders };
+}
+
+/** State of a worker process. */
+export interface WorkerMetrics {
+  /** Resident memory, bytes. */
+  readonly rssBytes: number;
+  /** Bytes of results held. */
+  readonly storedBytes: number;
+  /** Processor use since the last heartbeat, 1 = one core. */
+  readonly cpu: number;
+  /** Longest stall of the event loop since the last heartbeat. */
+  readonly loopLagMs: number;
+  readonly executing: number;
+  readonly queued: number;
+}
+
+/** Says the worker is alive, how it is, and what it executes. */
+export interface WorkerHeartbeat {
+  readonly op: 'worker-heartbeat';
+  readonly metrics: WorkerMetrics;
+  /** Runs that have started and not ended. */
+  readonly executing: readonly number[];
+}
+
+/** Builds a {@link WorkerHeartbeat}. */
+export function workerHeartbeat(
+  metrics: WorkerMetrics,
+  executing: readonly number[],
+): WorkerHeartbeat {
+  return { op: 'worker-heartbeat', metrics, executing };
+}
+
+/** Builds {@link WorkerMetrics} with the wire's key order. */
+export function workerMetrics(metrics: WorkerMetrics): WorkerMetrics {
+  return {
+    rssBytes: metrics.rssBytes,
+    storedBytes: metrics.storedBytes,
+    cpu: metrics.cpu,
+    loopLagMs: metrics.loopLagMs,
+    executing: metrics.executing,
+    queued: metrics.queued,
+  };
+}
+
+/** The worker asks the scheduler to relay an input it cannot fetch from a peer. */
+export interface GetRelayed {
+  readonly op: 'get-relayed';
+  readonly request: number;
+  readonly task: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Builds a {@link GetRelayed}. */
+export function getRelayed(
+  request: number,
+  task: number,
+  offset: number,
+  length: number,
+): GetRelayed {
+  return { op: 'get-relayed', request, task, offset, length };
+}
+
+/** The worker leaves on purpose: its running tasks are nobody's fault. */
+export interface Leaving {
+  readonly op: 'leaving';
+  readonly reason: string;
+}
+
+/** Builds a {@link Leaving}. */
+export function leaving(reason: string): Leaving {
+  return { op: 'leaving', reason };
+}
+
+/** Everything a worker may say to the scheduler. */
+export type WorkerMessage =
+  | Finished
+  | RunFailed
+  | Stopped
+  | Holding
+  | InputMissing
+  | GetRelayed
+  | DataFailed
+  | WorkerHeartbeat
+  | Leaving;

@@ -1,0 +1,75 @@
+/** How a connection opens: JSON text frames, readable by every version. */
+import type { ErrorCode } from '../errors.ts';
+import type { ResourceAmounts } from './records.ts';
+
+/** Peers with different numbers refuse each other at the handshake. */
+export const PROTOCOL_VERSION = 1;
+
+/** What a connection may say. Client and worker have different tokens; peers are workers. */
+export type Role = 'client' | 'worker' | 'peer';
+
+/** First frame of a client. */
+export interface ClientHello {
+  readonly op: 'hello';
+  readonly role: 'client';
+  readonly protocol: number;
+  /** Package version, for messages to humans. */
+  readonly version: string;
+  /** Random name of this process's session; a reconnect repeats it. */
+  readonly incarnation: string;
+  readonly name: string;
+}
+
+/** First frame of a worker towards the scheduler. */
+export interface WorkerHello {
+  readonly op: 'hello';
+  readonly role: 'worker';
+  readonly protocol: number;
+  readonly version: string;
+  readonly incarnation: string;
+  readonly name: string;
+  /** Execution slots. */
+  readonly nthreads: number;
+  readonly resources: ResourceAmounts;
+  /** Null means no limit. */
+  readonly memoryLimitBytes: number | null;
+  /** Where peers reach this worker's data, `tcp://host:port`; null where they cannot. */
+  readonly address: string | null;
+  readonly host: string;
+  readonly pid: number;
+  readonly localDirectory: string;
+  readonly nanny: boolean;
+}
+
+/** First frame of a worker towards another worker. */
+export interface PeerHello {
+  readonly op: 'hello';
+  readonly role: 'peer';
+  readonly protocol: number;
+  readonly version: string;
+  readonly incarnation: string;
+  readonly name: string;
+}
+
+/** What opens a connection. */
+export type Hello = ClientHello | WorkerHello | PeerHello;
+
+/** The accepting answer to a hello. */
+export interface Welcome {
+  readonly op: 'welcome';
+  readonly protocol: number;
+  readonly version: string;
+  /** Identity of the answering scheduler or worker; changes at every start. */
+  readonly id: string;
+  /** How often the dialing side says it is alive. */
+  readonly heartbeatMs: number;
+}
+
+/** The refusing answer to a hello; the connection closes after it. */
+export interface Refusal {
+  readonly op: 'refusal';
+  readonly protocol: number;
+  readonly version: string;
+  readonly code: ErrorCode;
+  readonly message: string;
+}
