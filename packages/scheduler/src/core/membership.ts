@@ -44,12 +44,12 @@ export function retireWorker(tables: Tables, worker: WorkerState): void {
 
 /** A worker is gone: what it ran is run elsewhere, what only it held is computed again. */
 export function removeWorker(tables: Tables, worker: WorkerState, reason: string): void {
+  tables.cause = `worker ${worker.name} lost: ${reason}`;
   const wasLeaving = worker.isLeaving;
   retireWorker(tables, worker);
   tables.workers.delete(worker.session);
   tables.workersByName.delete(worker.name);
   tables.outbox.forgetWorker(worker);
-  tables.cause = `worker ${worker.name} lost: ${reason}`;
   const lost = loseResults(tables, worker);
   const runs = [...worker.runs.values()];
   const suspects = wasLeaving ? new Set<Assignment>() : findSuspects(worker, runs);
@@ -119,10 +119,10 @@ function reconsiderQueue(
   const { counts, story, cause, nowMs } = tables;
   eachReadyTask(requirement, {
     task: (task) => review(tables, task),
-    unmade: ({ naming, unmade }) => {
+    unmade: ({ naming, unmade, cursor, count }) => {
       counts[from] -= unmade;
       counts[to] += unmade;
-      story.add(naming, null, from, to, cause, null, null, nowMs);
+      story.add(naming, cursor, count, from, to, cause, null, null, nowMs);
     },
   });
 }

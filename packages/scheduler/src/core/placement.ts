@@ -212,7 +212,10 @@ class PlacementPass {
    */
   #share(worker: WorkerState, requirement: Requirement): number {
     let ends = this.#shareEnds.get(requirement);
-    if (ends === undefined) this.#shareEnds.set(requirement, (ends = new Map()));
+    if (ends === undefined) {
+      ends = new Map<WorkerState, number>();
+      this.#shareEnds.set(requirement, ends);
+    }
     let end = ends.get(worker);
     if (end === undefined) {
       const slots = requirement.id === '' ? this.#tables.slots : slotsOf(requirement);

@@ -2,10 +2,11 @@ import type { StoryEntry, TaskStateName } from '@farm/protocol/core';
 
 import { indexOfKey, type Naming } from './naming.ts';
 
-/** One transition. `index` null stands for all tasks of a block. */
+/** One transition of the tasks from `index` up to `end` of a block. */
 interface Entry {
   naming: Naming;
-  index: number | null;
+  index: number;
+  end: number;
   from: TaskStateName;
   to: TaskStateName;
   cause: string;
@@ -27,10 +28,11 @@ export class Story {
     this.#entriesMax = entriesMax;
   }
 
-  /** Writes one transition down. */
+  /** Writes one transition down, of the tasks from `index` up to `end`. */
   add(
     naming: Naming,
-    index: number | null,
+    index: number,
+    end: number,
     from: TaskStateName,
     to: TaskStateName,
     cause: string,
@@ -42,11 +44,12 @@ export class Story {
     this.#next = at + 1 === this.#entriesMax ? 0 : at + 1;
     const entry = this.#entries[at];
     if (entry === undefined) {
-      this.#entries.push({ naming, index, from, to, cause, run, worker, atMs });
+      this.#entries.push({ naming, index, end, from, to, cause, run, worker, atMs });
       return;
     }
     entry.naming = naming;
     entry.index = index;
+    entry.end = end;
     entry.from = from;
     entry.to = to;
     entry.cause = cause;
@@ -70,9 +73,9 @@ export class Story {
   }
 }
 
-function isAbout({ naming, index }: Entry, key: string): boolean {
+function isAbout({ naming, index, end }: Entry, key: string): boolean {
   // Most entries are about other functions: that is seen without taking the key apart.
   if (!key.startsWith(naming.key)) return false;
   const found = indexOfKey(naming, key);
-  return found !== null && (index === null || index === found);
+  return found !== null && found >= index && found < end;
 }

@@ -90,7 +90,7 @@ function create(tables: Tables, client: ClientState, message: Submit, fn: Functi
     const state = requirement.fits.size > 0 ? 'queued' : 'no-worker';
     tables.counts[state] += count;
     const { cause, nowMs } = tables;
-    tables.story.add(naming, null, 'released', state, cause, null, null, nowMs);
+    tables.story.add(naming, 0, count, 'released', state, cause, null, null, nowMs);
     enqueueBlock(tables, block);
   }
   client.futures.add({ first, count, block, offset: 0, isOwner: true, alive: count });

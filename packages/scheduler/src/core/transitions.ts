@@ -254,6 +254,8 @@ function waitingToReleased(tables: Tables, task: TaskState): void {
 
 function readyToWaiting(tables: Tables, task: TaskState): void {
   dequeue(tables, task);
+  // A dependency that was lost may have failed by now, which only those told that waited for it.
+  countMissing(tables, task, task.trouble);
   move(tables, task, 'waiting');
 }
 
@@ -352,12 +354,12 @@ function tell(
   run: number | null,
   worker: string | null,
 ): void {
-  tables.story.add(naming, index, from, to, tables.cause, run, worker, tables.nowMs);
+  tables.story.add(naming, index, index + 1, from, to, tables.cause, run, worker, tables.nowMs);
 }
 
 function knownTasks(tables: Tables): number {
   const { counts } = tables;
   let known = 0;
-  for (const state of Object.keys(counts)) known += counts[state as TaskStateName];
+  for (const count of Object.values(counts)) known += count;
   return known;
 }

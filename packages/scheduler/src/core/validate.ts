@@ -85,6 +85,10 @@ function validateTask(tables: Tables, task: TaskState): void {
   for (const dependency of dependencies) {
     invariant(hasItem(dependency.dependents, task), `${key} is no dependent of ${dependency.key}`);
     invariant(
+      state !== 'waiting' || dependency.state === 'memory' || isUnfinished(dependency),
+      `${key} waits for ${dependency.key}, which is ${dependency.state}`,
+    );
+    invariant(
       !unfinished || dependency.state !== 'released',
       `${key} is ${state}, its dependency ${dependency.key} is released`,
     );

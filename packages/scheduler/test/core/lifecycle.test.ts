@@ -113,6 +113,7 @@ test('sessions that are gone or never were are not listened to', () => {
   client.lose();
   farm.expectNoMore();
   farm.expectEmpty();
+  expect(farm.core.statistics()).toMatchObject({ clients: 0, workers: 0, staleReports: 0 });
 });
 
 test('a clock that is set back does no harm', () => {

@@ -1,7 +1,7 @@
 import { stopped } from '@farm/protocol/core';
 import { describe, expect, test } from 'vitest';
 
-import { SchedulerHarness } from './scheduler-harness.ts';
+import { SchedulerHarness, amounts, sorted } from './scheduler-harness.ts';
 
 describe('a worker is lost', () => {
   test('what it ran is run elsewhere', () => {
@@ -41,16 +41,15 @@ describe('a worker is lost', () => {
     const farm = new SchedulerHarness();
     const client = farm.client('c');
     const [a, b] = [farm.worker('a'), farm.worker('b')];
-    const [p, x] = [client.submit({ key: 'p' }), client.submit({ key: 'x' })];
-    a.finishLarge('p', 5_000, 1e6);
-    client.submit({ key: 'q', options: { priority: 9 } });
-    b.finishLarge('x', 5_000, 1e6);
-    client.submit({ key: 'busy' });
-    client.submit({ key: 'sum', deps: [[p, x]] });
+    const inputs = client.submit({ key: 'in', count: 2 });
+    a.finishLarge('in-0', 5_000, 1e6);
+    b.finishLarge('in-1', 5_000, 1e6);
+    client.submit({ key: 'busy', count: 2 });
+    client.submit({ key: 'sum', deps: [[inputs, inputs + 1]] });
     expect(farm.core.counts()).toMatchObject({ queued: 1, processing: 2 });
     a.lose();
     expect(farm.core.counts()).toMatchObject({ waiting: 1, queued: 2, processing: 1 });
-    for (const key of ['busy', 'p', 'q', 'sum']) b.finish({ [key]: 'v' }, 1e6);
+    while (b.runs.length > 0) b.finish('all', 1e6);
     expect(farm.core.counts()).toMatchObject({ memory: 5 });
   });
 
@@ -113,7 +112,7 @@ describe('blame', () => {
     worker.finish('all', 1_000);
     worker.lose();
     const failed = client.taken('failed');
-    expect(failed.flatMap(({ ids }) => ids).toSorted()).toEqual([2, 3]);
+    expect(sorted(failed.flatMap(({ ids }) => ids))).toEqual([2, 3]);
   });
 
   test('a worker that leaves on purpose gets nothing new, and nothing is blamed', () => {
@@ -150,7 +149,7 @@ describe('inputs that are nowhere to be had', () => {
     const [a, b] = [farm.worker('a'), farm.worker('b')];
     const x = client.submit({ key: 'x' });
     a.finishLarge('x', 5_000, 1e6);
-    client.submit({ key: 'busy' });
+    client.submit({ key: 'busy', options: { workers: ['a'] } });
     client.submit({ key: 'y', deps: [[x]] });
     expect(b.keys()).toEqual(['y']);
     client.take();
@@ -184,7 +183,7 @@ describe('inputs that are nowhere to be had', () => {
     const [a, b] = [farm.worker('a'), farm.worker('b')];
     const x = client.submit({ key: 'x' });
     a.finishLarge('x', 5_000, 1e6);
-    client.submit({ key: 'busy' });
+    client.submit({ key: 'busy', options: { workers: ['a'] } });
     const y = client.submit({ key: 'y', deps: [[x]] });
     client.release(y);
     b.missInput('y', 1, []);
@@ -224,4 +223,24 @@ describe('stale reports', () => {
     b.finishRun(1);
     expect(farm.core.counts().processing).toBe(1);
   });
+});
+
+test('a ready task whose lost input cannot be computed again fails with the reason', () => {
+  const farm = new SchedulerHarness();
+  const client = farm.client('c');
+  const resources = amounts({ GPU: 1 });
+  const a = farm.worker('a');
+  const root = client.submit({ key: 'root' });
+  a.finishLarge('root', 5_000, 1e6);
+  const [b, c] = ['b', 'c'].map((name) => farm.worker(name, { nthreads: 2, resources }));
+  const x = client.submit({ key: 'x', deps: [[root]], options: { workers: ['b'] } });
+  b?.finishLarge('x', 5_000, 1e6);
+  client.submit({ key: 'busy', count: 2, options: { resources } });
+  const y = client.submit({ key: 'y', deps: [[x]], options: { resources } });
+  a.lose();
+  for (const worker of [b, c]) if (worker?.keys().includes('root') === true) worker.fail('root');
+  expect(client.taken('failed').map(({ ids }) => ids)).toEqual([[root]]);
+  expect(farm.core.counts()).toMatchObject({ erred: 1, memory: 1, queued: 1, processing: 2 });
+  b?.lose();
+  expect(sorted(client.taken('failed').flatMap(({ ids }) => ids))).toEqual([x, y]);
 });

@@ -1,8 +1,8 @@
 /**
- * Measures the scheduler core alone: time in `handle` and memory for a map of trivial tasks on two
- * one-thread workers that answer at once with small inline values.
+ * Measures the scheduler core alone: time in `handle` and memory for a map of trivial tasks on
+ * workers (two, of one thread, unless said otherwise) that answer at once with small inline values.
  *
- * node --conditions=@farm/source --expose-gc packages/scheduler/test/core/measure-core.ts [tasks]
+ * node --conditions=@farm/source --expose-gc packages/scheduler/test/core/measure-core.ts [tasks] [workers] [nthreads] [durationUs]
  */
 import { defineFunction, finished, packU32, submit, taskOptions } from '@farm/protocol/core';
 import type { Run } from '@farm/protocol/core';
@@ -10,6 +10,9 @@ import { SchedulerCore } from '@farm/scheduler/core';
 import type { SchedulerEvent } from '@farm/scheduler/core';
 
 const TASKS = Number(process.argv[2] ?? 1_000_000);
+const WORKERS = Number(process.argv[3] ?? 2);
+const NTHREADS = Number(process.argv[4] ?? 1);
+const DURATION_US = Number(process.argv[5] ?? 4);
 const BLOCK = 50_000;
 const VALUE_BYTES = 3;
 const ARG_BYTES = 8;
@@ -29,7 +32,7 @@ handle([
     client: 'c',
     hello: { op: 'hello', role: 'client', protocol: 1, version: '', incarnation: 'c', name: 'c' },
   },
-  ...['w1', 'w2'].map((name): SchedulerEvent => ({
+  ...Array.from({ length: WORKERS }, (_, index) => `w${index}`).map((name): SchedulerEvent => ({
     kind: 'worker-connected',
     nowMs,
     worker: name,
@@ -40,7 +43,7 @@ handle([
       version: '',
       incarnation: name,
       name,
-      nthreads: 1,
+      nthreads: NTHREADS,
       resources: [],
       memoryLimitBytes: null,
       address: null,
@@ -82,7 +85,7 @@ for (let runs = takeRuns(); runs.length > 0; runs = takeRuns()) {
           sizes: run.runs.map(() => VALUE_BYTES),
           values: new Uint8Array(run.runs.length * VALUE_BYTES),
           ends: run.runs.map((_, index) => (index + 1) * VALUE_BYTES),
-          durationsUs: run.runs.map(() => 4),
+          durationsUs: run.runs.map(() => DURATION_US),
         }),
       })),
     );

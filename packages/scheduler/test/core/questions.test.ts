@@ -80,7 +80,7 @@ describe('explain', () => {
     const left = farm.worker('left', { nthreads: 2, resources: amounts({ GPU: 2.5 }) });
     left.leave();
     expect(full.keys()).toEqual(['x-0']);
-    const { state, summary, workers } = explained(client, 'x-1') ?? {};
+    const { state, summary, workers } = explained(client, 'x-2') ?? {};
     expect(state).toBe('queued');
     expect(summary).toContain('waits for a worker with 2 threads, GPU=2 on');
     expect(summary).toContain('it is the first of them');

@@ -63,6 +63,11 @@ export function bytes(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
 
+/** Numbers in ascending order. */
+export function sorted(numbers: Iterable<number>): number[] {
+  return [...numbers].toSorted((a, b) => a - b);
+}
+
 /** Text of bytes. */
 export function text(value: Uint8Array | null | undefined): string {
   return new TextDecoder().decode(value ?? new Uint8Array());
