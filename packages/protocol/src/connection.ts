@@ -14,7 +14,7 @@ export interface BulkFrame {
   readonly bytes: Uint8Array;
 }
 
-/** What a connection tells its owner. All three are called from the event loop, never nested. */
+/** What a connection tells its owner. All are called from the event loop, never nested. */
 export interface ConnectionHandlers<In> {
   /** A drained batch of messages, in order. */
   messages(batch: readonly In[]): void;
@@ -22,6 +22,14 @@ export interface ConnectionHandlers<In> {
   bulk(frame: BulkFrame): void;
   /** Exactly once, last. */
   closed(why: FarmError): void;
+  /**
+   * The socket is gone, though nobody meant to end the connection: what is sent now waits. Either
+   * `attached` follows, and nothing was lost, or `closed`. Without this handler a lost socket is the
+   * end.
+   */
+  detached?(why: FarmError): void;
+  /** The connection has a socket again. */
+  attached?(): void;
 }
 
 /**
@@ -37,7 +45,7 @@ export interface Connection<In, Out> {
   send(message: Out): void;
   /** Queues a bulk frame behind the messages sent before it. */
   sendBulk(frame: BulkFrame): void;
-  /** Bytes accepted and not yet given to the kernel. */
+  /** Bytes accepted and not yet given to the kernel; without a socket, all the peer may lack. */
   readonly bufferedBytes: number;
   /** Sends what is queued, then closes. Idempotent; resolves when the socket is gone. */
   close(): Promise<void>;

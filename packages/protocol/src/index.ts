@@ -33,6 +33,8 @@ export { inprocPair } from './transport/inproc.ts';
 export type { InprocOptions, InprocPair } from './transport/inproc.ts';
 export { LIVENESS_TIMES } from './transport/liveness.ts';
 export type { LivenessTimes } from './transport/liveness.ts';
+export { reconnect } from './transport/reconnect.ts';
+export type { ReconnectOptions } from './transport/reconnect.ts';
 export { dial } from './transport/ws-client.ts';
 export type { DialOptions, Dialed } from './transport/ws-client.ts';
 export { FarmServer } from './transport/ws-server.ts';

@@ -1,14 +1,21 @@
 import type { BulkFrame, Connection, ConnectionHandlers } from '../connection.ts';
 import { batchBytesMax, decodeBatch, encodeMessage, joinBatch } from '../codec/batch.ts';
+import { decodeAck, encodeAck, isAck } from '../codec/ack.ts';
 import { BULK_HEADER_BYTES, decodeBulk, encodeBulkHeader, isBulk } from '../codec/bulk.ts';
 import { checkMessage } from '../codec/check-message.ts';
 import type { MessagesBySpeaker, Speaker } from '../codec/check-message.ts';
-import { FarmError, LIMITS } from '../core/index.ts';
+import { FarmError, LIMITS, Replay } from '../core/index.ts';
 import type { Message } from '../core/index.ts';
 import type { FramePort } from './frame-port.ts';
 
 /** A batch leaves early once it has this many bytes, so that encoding and sending overlap. */
 const BATCH_BYTES = 1_048_576;
+/** What arrived is acknowledged after so many bytes or frames, or so much time. */
+const ACK_BYTES = 1_048_576;
+const ACK_FRAMES = 1_024;
+const ACK_MS = 1_000;
+/** The longest time a timer of Node can count. */
+const TIMER_MS_MAX = 2_147_483_647;
 
 /** Options of a {@link FrameConnection}. */
 export interface FrameConnectionOptions<S extends Speaker> {
@@ -20,7 +27,16 @@ export interface FrameConnectionOptions<S extends Speaker> {
   readonly sendBufferBytesMax?: number;
   /** @default LIMITS.frameBytesMax */
   readonly frameBytesMax?: number;
+  /**
+   * Whether frames are counted and kept until the peer has acknowledged them, so that the
+   * connection can go on over another port. Both ends agree on it by the role.
+   * @default false
+   */
+  readonly isResumable?: boolean;
 }
+
+/** A frame, in one or two pieces. */
+type Pieces = readonly [Uint8Array] | readonly [Uint8Array, Uint8Array];
 
 /**
  * A {@link Connection} over frames: batches messages, encodes, decodes and checks them, and holds
@@ -32,13 +48,18 @@ export interface FrameConnectionOptions<S extends Speaker> {
  *
  * After `close()`, `terminate()` or a failure nothing is delivered but `closed`, and what is sent
  * is dropped.
+ *
+ * A resumable one outlives its port: after `cut` what is sent is kept, and `attach` sends it over
+ * another port, behind what the peer lacks.
  */
 export class FrameConnection<Out extends Message, S extends Speaker> implements Connection<
   MessagesBySpeaker[S],
   Out
 > {
   readonly peer: string;
-  readonly #port: FramePort;
+  /** Null while there is none. */
+  #port: FramePort | null;
+  readonly #replay: Replay<Pieces> | null;
   readonly #speaker: S;
   readonly #sendBufferBytesMax: number;
   readonly #frameBytesMax: number;
@@ -57,6 +78,13 @@ export class FrameConnection<Out extends Message, S extends Speaker> implements 
   /** Why it ended: the first reason there was. */
   #why: FarmError | undefined;
   #isClosedTold = false;
+  #isDetachedTold = false;
+  #isRef = true;
+  /** Keeps the process alive while there is no port to do it. */
+  #lifeline: NodeJS.Timeout | undefined;
+  #ackTimer: NodeJS.Timeout | undefined;
+  #ackFrames = 0;
+  #ackBytes = 0;
 
   constructor(port: FramePort, options: FrameConnectionOptions<S>) {
     this.peer = options.peer;
@@ -64,10 +92,26 @@ export class FrameConnection<Out extends Message, S extends Speaker> implements 
     this.#speaker = options.speaker;
     this.#sendBufferBytesMax = options.sendBufferBytesMax ?? LIMITS.sendBufferBytesMax;
     this.#frameBytesMax = options.frameBytesMax ?? LIMITS.frameBytesMax;
+    this.#replay = options.isResumable === true ? new Replay() : null;
   }
 
   get bufferedBytes(): number {
-    return this.#pendingBytes + this.#port.bufferedBytes;
+    return this.#pendingBytes + (this.#port?.bufferedBytes ?? this.#replay?.bytes ?? 0);
+  }
+
+  /** Frames that have arrived, for the peer to know what to send again. */
+  get received(): number {
+    return this.#replay?.received ?? 0;
+  }
+
+  /** Whether it keeps the process alive. */
+  get isRef(): boolean {
+    return this.#isRef;
+  }
+
+  /** Whether it is over, or this side is ending it. */
+  get isEnded(): boolean {
+    return this.#state !== 'open';
   }
 
   listen(handlers: ConnectionHandlers<MessagesBySpeaker[S]>): void {
@@ -80,7 +124,7 @@ export class FrameConnection<Out extends Message, S extends Speaker> implements 
       this.#isDelivering = true;
       for (const frame of this.#inbox.splice(0)) this.#deliver(frame);
       if (this.#state === 'ended') this.#tellClosed();
-      else this.#port.resume();
+      else this.#port?.resume();
     });
   }
 
@@ -116,7 +160,7 @@ export class FrameConnection<Out extends Message, S extends Speaker> implements 
       );
     }
     this.#flush();
-    this.#port.sendPieces(encodeBulkHeader(frame), frame.bytes);
+    this.#post([encodeBulkHeader(frame), frame.bytes]);
     this.#dropSlowConsumer();
   }
 
@@ -128,7 +172,8 @@ export class FrameConnection<Out extends Message, S extends Speaker> implements 
         this.#state = 'closing';
         this.#isMuted = true;
         this.#why = new FarmError('ERR_CLOSED', `the connection to ${this.peer} was closed`);
-        this.#port.close();
+        if (this.#port === null) this.gone(this.#why);
+        else this.#port.close();
       }
     }
     return this.#gone.promise;
@@ -140,15 +185,81 @@ export class FrameConnection<Out extends Message, S extends Speaker> implements 
     this.#why ??= why;
     this.#isMuted = true;
     this.#end();
-    this.#port.terminate();
+    if (this.#port === null) this.#gone.resolve();
+    else this.#port.terminate();
   }
 
   ref(): void {
-    this.#port.ref?.();
+    this.#isRef = true;
+    this.#port?.ref?.();
+    this.#lifeline?.ref();
   }
 
   unref(): void {
-    this.#port.unref?.();
+    this.#isRef = false;
+    this.#port?.unref?.();
+    this.#lifeline?.unref();
+  }
+
+  /** Whether this port carries the connection; what another one says is of no interest. */
+  isOver(port: FramePort): boolean {
+    return this.#port === port;
+  }
+
+  /**
+   * The port is lost, though neither side ended the connection. Where it can go on over another
+   * one, it waits for that; else it is over.
+   */
+  cut(why: FarmError): void {
+    const canWait = this.#replay !== null && this.#handlers?.detached !== undefined;
+    if (!canWait || this.#state !== 'open') {
+      this.gone(why);
+      return;
+    }
+    this.#leavePort();
+    setImmediate(() => {
+      if (this.#port !== null || this.#state !== 'open') return;
+      this.#isDetachedTold = true;
+      this.#handlers?.detached?.(why);
+    });
+  }
+
+  /** Whether {@link attach} would take a peer that has got so many frames. */
+  canAttach(receivedByPeer: number): boolean {
+    return this.#state === 'open' && this.#replay?.isPossible(receivedByPeer) === true;
+  }
+
+  /** Gives up the port, if there is one, without a word to anybody: another takes its place. */
+  leavePort(): void {
+    const port = this.#port;
+    if (port === null) return;
+    this.#leavePort();
+    port.terminate();
+  }
+
+  /**
+   * Goes on over another port, with a peer that has got so many frames.
+   *
+   * @throws FarmError `ERR_PROTOCOL` where that cannot be, see {@link canAttach}.
+   */
+  attach(port: FramePort, receivedByPeer: number): void {
+    const replay = this.#replay;
+    if (replay === null || !this.canAttach(receivedByPeer)) {
+      throw new FarmError('ERR_PROTOCOL', `${this.peer} cannot take up the connection again`);
+    }
+    this.leavePort();
+    replay.acknowledge(receivedByPeer);
+    this.#port = port;
+    clearInterval(this.#lifeline);
+    this.#lifeline = undefined;
+    if (!this.#isRef) port.unref?.();
+    for (const pieces of replay.unacknowledged()) sendTo(port, pieces);
+    if (this.#isDelivering) port.resume();
+    if (!this.#isDetachedTold) return;
+    this.#isDetachedTold = false;
+    setImmediate(() => {
+      if (this.#state === 'open' && this.#port !== null) this.#handlers?.attached?.();
+    });
   }
 
   /**
@@ -156,6 +267,15 @@ export class FrameConnection<Out extends Message, S extends Speaker> implements 
    */
   receive(frame: readonly Uint8Array[]): void {
     if (this.#isMuted || this.#state === 'ended') return;
+    if (this.#replay !== null) {
+      const [first = EMPTY] = frame;
+      if (isAck(first)) {
+        this.#takeAck(this.#replay, first);
+        return;
+      }
+      this.#replay.arrived();
+      this.#ackLater(frame);
+    }
     if (this.#isDelivering) this.#deliver(frame);
     else this.#inbox.push(frame);
   }
@@ -179,7 +299,8 @@ export class FrameConnection<Out extends Message, S extends Speaker> implements 
     this.#why ??= why;
     this.#isMuted = true;
     this.#end();
-    this.#port.abort(why);
+    if (this.#port === null) this.#gone.resolve();
+    else this.#port.abort(why);
   }
 
   #flush(): void {
@@ -188,12 +309,62 @@ export class FrameConnection<Out extends Message, S extends Speaker> implements 
     const encoded = this.#pending;
     this.#pending = [];
     this.#pendingBytes = 0;
-    this.#port.send(joinBatch(encoded));
+    this.#post([joinBatch(encoded)]);
     this.#dropSlowConsumer();
   }
 
+  #post(pieces: Pieces): void {
+    this.#replay?.keep(pieces, sizeOf(pieces));
+    if (this.#port !== null) sendTo(this.#port, pieces);
+  }
+
+  #leavePort(): void {
+    this.#port = null;
+    this.#stopAcks();
+    this.#lifeline ??= setInterval(() => {}, TIMER_MS_MAX);
+    if (!this.#isRef) this.#lifeline.unref();
+  }
+
+  #takeAck(replay: Replay<Pieces>, frame: Uint8Array): void {
+    try {
+      const count = decodeAck(frame);
+      if (!replay.isPossible(count)) {
+        throw new FarmError('ERR_PROTOCOL', `${count} frames are acknowledged, of ${replay.sent}`);
+      }
+      replay.acknowledge(count);
+    } catch (error) {
+      this.fail(asProtocolError(error));
+    }
+  }
+
+  /** Acknowledges what arrived: soon where it is much, so that the peer need not keep it. */
+  #ackLater(frame: readonly Uint8Array[]): void {
+    this.#ackFrames += 1;
+    this.#ackBytes += sizeOf(frame);
+    if (this.#ackFrames >= ACK_FRAMES || this.#ackBytes >= ACK_BYTES) {
+      this.#ack();
+    } else if (this.#ackTimer === undefined) {
+      this.#ackTimer = setTimeout(() => this.#ack(), ACK_MS);
+      this.#ackTimer.unref();
+    }
+  }
+
+  #ack(): void {
+    this.#stopAcks();
+    this.#port?.send(encodeAck(this.received));
+  }
+
+  #stopAcks(): void {
+    clearTimeout(this.#ackTimer);
+    this.#ackTimer = undefined;
+    this.#ackFrames = 0;
+    this.#ackBytes = 0;
+  }
+
   #dropSlowConsumer(): void {
-    const { bufferedBytes } = this;
+    // What was given to the kernel is kept too, until it is acknowledged: some of it is in order.
+    const unacknowledged = (this.#replay?.bytes ?? 0) - this.#sendBufferBytesMax;
+    const bufferedBytes = Math.max(this.bufferedBytes, unacknowledged);
     if (bufferedBytes <= this.#sendBufferBytesMax) return;
     const why = new FarmError(
       'ERR_LIMIT',
@@ -235,6 +406,10 @@ export class FrameConnection<Out extends Message, S extends Speaker> implements 
     this.#state = 'ended';
     this.#pending = [];
     this.#pendingBytes = 0;
+    this.#replay?.clear();
+    this.#stopAcks();
+    clearInterval(this.#lifeline);
+    this.#lifeline = undefined;
     setImmediate(() => {
       // Where nobody listens yet, the one who comes to listen is told.
       if (this.#isDelivering) this.#tellClosed();
@@ -249,6 +424,18 @@ export class FrameConnection<Out extends Message, S extends Speaker> implements 
 }
 
 const EMPTY = new Uint8Array(0);
+
+function sendTo(port: FramePort, pieces: Pieces): void {
+  const [first, second] = pieces;
+  if (second === undefined) port.send(first);
+  else port.sendPieces(first, second);
+}
+
+function sizeOf(pieces: readonly Uint8Array[]): number {
+  let size = 0;
+  for (const piece of pieces) size += piece.byteLength;
+  return size;
+}
 
 function checked<S extends Speaker>(
   values: readonly unknown[],

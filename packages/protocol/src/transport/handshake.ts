@@ -11,7 +11,7 @@ import type {
   Welcome,
   WorkerHello,
 } from '../core/index.ts';
-import { amount, flag, integer, name, nullable, resourceAmounts, text } from '../codec/checks.ts';
+import { amount, finite, flag, integer, name, nullable, resourceAmounts, text } from '../codec/checks.ts';
 import type { Check } from '../codec/checks.ts';
 
 /** The hello of each role. */
@@ -37,10 +37,28 @@ export function pathRole(path: string): Role | undefined {
   return ROLES.find((role) => path === rolePath(role));
 }
 
+/** Absent in a new session. */
+const optionalCount: Check = (value) => (value === undefined ? undefined : integer(value));
+
 const COMMON = { protocol: integer, version: name, incarnation: name, name } as const;
 
+/** Optional, since only a worker that a nanny started anew has it. */
+const optionalDeath: Check = (value) => {
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== 'object') return 'is not a record';
+  // SAFE: any object may be read by name; what is read is unknown.
+  const { pid, exitCode, signal, rssBytes, logTail } = value as Readonly<Record<string, unknown>>;
+  const problem =
+    integer(pid) ??
+    nullable(finite)(exitCode) ??
+    nullable(text)(signal) ??
+    nullable(amount)(rssBytes) ??
+    text(logTail);
+  return problem === undefined ? undefined : `has a field that ${problem}`;
+};
+
 const HELLO_FIELDS: { readonly [R in Role]: Readonly<Record<string, Check>> } = {
-  client: COMMON,
+  client: { ...COMMON, resume: optionalCount },
   worker: {
     ...COMMON,
     nthreads: (value) => integer(value) ?? (value === 0 ? 'is 0' : undefined),
@@ -51,6 +69,8 @@ const HELLO_FIELDS: { readonly [R in Role]: Readonly<Record<string, Check>> } = 
     pid: integer,
     localDirectory: text,
     nanny: flag,
+    resume: optionalCount,
+    previousDeath: optionalDeath,
   },
   peer: COMMON,
 };
@@ -92,7 +112,11 @@ export function parseHello<R extends Role>(
   return {
     op: 'hello',
     role,
-    ...Object.fromEntries(Object.keys(fields).map((field) => [field, hello[field]])),
+    ...Object.fromEntries(
+      Object.keys(fields)
+        .map((field) => [field, hello[field]] as const)
+        .filter(([, value]) => value !== undefined),
+    ),
   } as unknown as HelloByRole[R];
 }
 
@@ -110,14 +134,16 @@ export function parseAnswer(
   ours: { readonly version: string },
 ): Welcome {
   const answer = jsonRecord(frame, 'answer');
-  const { op, protocol, version, code, message, id, heartbeatMs } = answer;
+  const { op, protocol, version, code, message, id, heartbeatMs, leaseMs, received } = answer;
   if (op === 'refusal') throw refused(peer, code, message);
   if (op !== 'welcome') throw broken(`${peer} answered the hello with something else`);
   const problem =
     prefixed('protocol', integer(protocol)) ??
     prefixed('version', name(version)) ??
     prefixed('id', name(id)) ??
-    prefixed('heartbeatMs', amount(heartbeatMs));
+    prefixed('heartbeatMs', amount(heartbeatMs)) ??
+    prefixed('leaseMs', amount(leaseMs)) ??
+    prefixed('received', integer(received));
   if (problem !== undefined) throw broken(`welcome of ${peer}: ${problem}`);
   const welcome = {
     op,
@@ -125,6 +151,8 @@ export function parseAnswer(
     version: String(version),
     id: String(id),
     heartbeatMs: Number(heartbeatMs),
+    leaseMs: Number(leaseMs),
+    received: Number(received),
   } as const;
   if (welcome.protocol !== PROTOCOL_VERSION) {
     throw versionMismatch(
@@ -136,14 +164,26 @@ export function parseAnswer(
   return welcome;
 }
 
-/** The welcome of a server. */
-export function welcomeOf(identity: {
-  readonly id: string;
-  readonly version: string;
-  readonly heartbeatMs: number;
-}): Welcome {
-  const { id, version, heartbeatMs } = identity;
-  return { op: 'welcome', protocol: PROTOCOL_VERSION, version, id, heartbeatMs };
+/** The welcome of a server, to a peer of which so many frames have arrived. */
+export function welcomeOf(
+  identity: {
+    readonly id: string;
+    readonly version: string;
+    readonly heartbeatMs: number;
+    readonly leaseMs?: number;
+  },
+  received: number,
+): Welcome {
+  const { id, version, heartbeatMs, leaseMs = 0 } = identity;
+  return {
+    op: 'welcome',
+    protocol: PROTOCOL_VERSION,
+    version,
+    id,
+    heartbeatMs,
+    leaseMs,
+    received,
+  };
 }
 
 /** The refusal that carries an error to the dialing side. */
@@ -162,6 +202,7 @@ const REFUSAL_CODES: ReadonlySet<unknown> = new Set<ErrorCode>([
   'ERR_ARGUMENT',
   'ERR_CLOSED',
   'ERR_CONNECT',
+  'ERR_CONNECTION_LOST',
   'ERR_DUPLICATE_KEY',
   'ERR_INTERNAL',
   'ERR_LIMIT',

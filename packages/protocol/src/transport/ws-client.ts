@@ -18,7 +18,8 @@ import type { DialedConnections } from './dialogue.ts';
 import { HANDSHAKE_BYTES_MAX, isToken, parseAnswer, refused, rolePath } from './handshake.ts';
 import type { HelloByRole } from './handshake.ts';
 import type { LivenessTimes } from './liveness.ts';
-import { WS_OPTIONS, wsConnection, zeroMask } from './ws-connection.ts';
+import { FrameConnection } from './frame-connection.ts';
+import { WS_OPTIONS, resumeOver, wsConnection, zeroMask } from './ws-connection.ts';
 
 /** Options of {@link dial}. */
 export interface DialOptions<R extends Role> {
@@ -27,6 +28,12 @@ export interface DialOptions<R extends Role> {
   /** The token of this role. */
   readonly token: string;
   readonly hello: HelloByRole[R];
+  /**
+   * The connection of the hello's `incarnation`, which lost its socket: it goes on over the new one,
+   * and is what `dial` resolves with.
+   * @default a new session
+   */
+  readonly resume?: DialedConnections[R] | undefined;
   /** For connecting and the handshake together. */
   readonly timeoutMs: number;
   /** Gives up; `dial` rejects with its reason. */
@@ -50,7 +57,8 @@ export interface Dialed<R extends Role> {
  *
  * @throws FarmError `ERR_CONNECT` where nothing answers in time, `ERR_UNAUTHORIZED` where the token
  *   is refused, `ERR_VERSION` where the other side speaks another protocol version, `ERR_PROTOCOL`
- *   where it is no farm process, `ERR_LIMIT` where it has too many handshakes open. Each names the
+ *   where it is no farm process, `ERR_LIMIT` where it has too many handshakes open,
+ *   `ERR_CONNECTION_LOST` where a session to be resumed is not known any more. Each names the
  *   address; none holds the token.
  *
  * @example
@@ -63,13 +71,18 @@ export interface Dialed<R extends Role> {
  * });
  */
 export async function dial<R extends Role>(options: DialOptions<R>): Promise<Dialed<R>> {
-  const { address, role, token, hello, timeoutMs, signal } = options;
+  const { address, role, token, timeoutMs, signal, resume } = options;
   const { logger = silentLogger, liveness, sendBufferBytesMax } = options;
   signal?.throwIfAborted();
   const peer = `${role === 'peer' ? 'worker' : 'scheduler'} at ${formatAddress(address)}`;
   if (!isToken(token)) {
     throw new FarmError('ERR_UNAUTHORIZED', `the token for the ${peer} is not a valid token`);
   }
+  const lost = resume instanceof FrameConnection ? resume : undefined;
+  // SAFE: only the connection of a client or worker is resumed, and their hellos may say so.
+  const hello = (
+    lost === undefined ? options.hello : { ...options.hello, resume: lost.received }
+  ) as Hello;
   const ws = new WebSocket(webSocketUrl(address, rolePath(role)), {
     ...WS_OPTIONS,
     generateMask: zeroMask,
@@ -80,9 +93,14 @@ export async function dial<R extends Role>(options: DialOptions<R>): Promise<Dia
   ws.on('error', () => {});
   const connect = (welcome: Welcome, socket: Socket): Dialed<R> => {
     logger.debug('connected', { peer, id: welcome.id });
+    if (lost !== undefined && resume !== undefined) {
+      resumeOver(lost, welcome.received, { ws, socket, liveness });
+      return { connection: resume, welcome };
+    }
     const connection = wsConnection<Message, (typeof SPEAKER_TO_DIALER)[Role]>(ws, socket, {
       peer,
       speaker: SPEAKER_TO_DIALER[role],
+      isResumable: role !== 'peer',
       liveness,
       sendBufferBytesMax,
     });

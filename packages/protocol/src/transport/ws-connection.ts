@@ -40,6 +40,8 @@ export function zeroMask(mask: Buffer): void {
 export interface WsConnectionOptions<S extends Speaker> {
   readonly peer: string;
   readonly speaker: S;
+  /** Whether the connection outlives its WebSocket, see {@link resumeOver}. @default false */
+  readonly isResumable?: boolean;
   /** @default LIVENESS_TIMES */
   readonly liveness?: LivenessTimes | undefined;
   /** @default LIMITS.sendBufferBytesMax */
@@ -56,22 +58,67 @@ export function wsConnection<Out extends Message, S extends Speaker>(
   socket: Socket,
   options: WsConnectionOptions<S>,
 ): Connection<MessagesBySpeaker[S], Out> {
-  const { peer, speaker, sendBufferBytesMax = LIMITS.sendBufferBytesMax } = options;
+  const { peer, speaker, sendBufferBytesMax = LIMITS.sendBufferBytesMax, liveness } = options;
   const port = new WsPort(ws, socket);
-  const connection = new FrameConnection<Out, S>(port, { peer, speaker, sendBufferBytesMax });
+  const isResumable = options.isResumable === true;
+  const connection = new FrameConnection<Out, S>(port, {
+    peer,
+    speaker,
+    sendBufferBytesMax,
+    isResumable,
+  });
+  carry(connection, port, { ws, socket, liveness });
+  return connection;
+}
 
+/**
+ * Lets a connection go on over an open WebSocket that is past the handshake.
+ *
+ * @param receivedByPeer - How many frames the peer has got, as it says.
+ * @throws FarmError `ERR_PROTOCOL` where that cannot be.
+ */
+export function resumeOver(
+  connection: AnyFrameConnection,
+  receivedByPeer: number,
+  over: Carrier,
+): void {
+  const port = new WsPort(over.ws, over.socket);
+  carry(connection, port, over);
+  connection.attach(port, receivedByPeer);
+}
+
+/** A connection of whichever role. */
+export type AnyFrameConnection = Pick<
+  FrameConnection<Message, Speaker>,
+  'peer' | 'receive' | 'fail' | 'cut' | 'gone' | 'isOver' | 'attach'
+>;
+
+/** An open WebSocket, and the socket below it. */
+export interface Carrier {
+  readonly ws: WebSocket;
+  readonly socket: Socket;
+  /** @default LIVENESS_TIMES */
+  readonly liveness?: LivenessTimes | undefined;
+}
+
+/** Tells the connection what its WebSocket brings, for as long as it is over this one. */
+function carry(connection: AnyFrameConnection, port: WsPort, carrier: Carrier): void {
+  const { ws, socket, liveness = LIVENESS_TIMES } = carrier;
+  const { peer } = connection;
   // A piece for each fragment instead of one copied buffer.
   ws.binaryType = 'fragments';
   port.pause();
   let why: FarmError | undefined;
   ws.on('message', (data, isBinary) => {
+    if (!connection.isOver(port)) return;
     if (isBinary) connection.receive(piecesOf(data));
     else connection.fail(new FarmError('ERR_PROTOCOL', 'a text frame after the handshake'));
   });
   ws.on('error', (error) => {
     why = socketFailure(peer, error);
-    // Ends the connection now, whatever the peer does about it.
-    connection.fail(why);
+    // A broken protocol ends the connection now, whatever the peer does about it; of a socket that
+    // broke, the end follows.
+    if (why.code !== 'ERR_CONNECTION_LOST' && connection.isOver(port)) connection.fail(why);
   });
   const stopWatching = watchLiveness(
     {
@@ -83,24 +130,30 @@ export function wsConnection<Out extends Message, S extends Speaker>(
       },
       ping: () => port.ping(),
       dead: () => {
-        const { deadMs } = options.liveness ?? LIVENESS_TIMES;
+        const { deadMs } = liveness;
         why = new FarmError(
           'ERR_CONNECTION_LOST',
           `the connection to ${peer} was lost: nothing was heard for ${deadMs / 1000} s`,
         );
-        connection.gone(why);
+        if (connection.isOver(port)) connection.cut(why);
         port.terminate();
       },
     },
-    options.liveness,
+    liveness,
   );
   ws.on('close', (code, reason) => {
     stopWatching();
     port.closed();
-    connection.gone(why ?? peerClosed(peer, code, reason.toString()));
+    if (!connection.isOver(port)) return;
+    const how = why ?? peerClosed(peer, code, reason.toString());
+    // Without a close frame, nobody meant it to end.
+    if (code === CLOSED_WITHOUT_FRAME && how.code === 'ERR_CONNECTION_LOST') connection.cut(how);
+    else connection.gone(how);
   });
-  return connection;
 }
+
+/** The close code of ws where no close frame arrived (RFC 6455, 7.4.1). */
+const CLOSED_WITHOUT_FRAME = 1006;
 
 /** Frames over one WebSocket. */
 class WsPort implements FramePort {

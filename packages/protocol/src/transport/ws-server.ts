@@ -27,7 +27,8 @@ import {
 import type { HelloByRole } from './handshake.ts';
 import type { LivenessTimes } from './liveness.ts';
 import { listenFailure } from './listen-failure.ts';
-import { WS_OPTIONS, wsConnection } from './ws-connection.ts';
+import { FrameConnection } from './frame-connection.ts';
+import { WS_OPTIONS, resumeOver, wsConnection } from './ws-connection.ts';
 
 /** The other end of a socket. */
 export interface Remote {
@@ -35,8 +36,14 @@ export interface Remote {
   readonly port: number;
 }
 
-/** Whether a hello is welcome. */
-export type HelloVerdict = { readonly accept: true } | { readonly refuse: FarmError };
+/**
+ * Whether a hello is welcome, as a new session, or with the connection of the session it wants to
+ * take up again.
+ */
+export type HelloVerdict =
+  | { readonly accept: true }
+  | { readonly resume: AcceptedConnections[Role] }
+  | { readonly refuse: FarmError };
 
 /** Arguments of `onHello`, tied together by the role. */
 export type HelloArguments = {
@@ -61,9 +68,12 @@ export interface FarmServerOptions {
     readonly id: string;
     readonly version: string;
     readonly heartbeatMs: number;
+    /** How long lost sessions are kept. @default 0 */
+    readonly leaseMs?: number;
   };
   /**
-   * Judges a well-formed hello of an authenticated peer.
+   * Judges a well-formed hello of an authenticated peer. One that has `resume` needs its connection;
+   * to accept it as new refuses it, since its session would go on without what was said before.
    * @default accepts all
    */
   readonly onHello?: (...args: HelloArguments) => HelloVerdict;
@@ -302,18 +312,38 @@ export class FarmServer implements AsyncDisposable {
     // SAFE: parseHello returned the hello of this very role; the three belong together.
     const verdict = onHello?.(...([role, hello, remote] as unknown as HelloArguments));
     if (verdict !== undefined && 'refuse' in verdict) throw verdict.refuse;
+    const carrier = { ws, socket, liveness };
+    const resumed = 'resume' in hello ? hello.resume : undefined;
+    if (resumed !== undefined) {
+      const known = verdict !== undefined && 'resume' in verdict ? verdict.resume : undefined;
+      if (!(known instanceof FrameConnection) || !known.canAttach(resumed)) throw unknownSession();
+      this.#forget(socket);
+      // What still comes over the old socket would come again over the new one.
+      known.leavePort();
+      ws.send(JSON.stringify(welcomeOf(identity, known.received)));
+      resumeOver(known, resumed, carrier);
+      return;
+    }
     this.#forget(socket);
-    ws.send(JSON.stringify(welcomeOf(identity)));
+    ws.send(JSON.stringify(welcomeOf(identity, 0)));
     const where = formatAddress({ secure: false, ...remote }).replace('tcp://', '');
     const connection = wsConnection<Message, (typeof SPEAKER_TO_SERVER)[Role]>(ws, socket, {
       peer: `${role} ${hello.name} at ${where}`,
       speaker: SPEAKER_TO_SERVER[role],
+      isResumable: role !== 'peer',
       liveness,
       sendBufferBytesMax,
     });
     // SAFE: the speaker of this role was chosen above, so the connection hears its messages.
     onConnection(...([role, hello, connection, remote] as unknown as ConnectionArguments));
   }
+}
+
+function unknownSession(): FarmError {
+  return new FarmError(
+    'ERR_CONNECTION_LOST',
+    'the session is not known (any more): it was lost for too long, or the scheduler is another',
+  );
 }
 
 function remoteOf(request: IncomingMessage): Remote {

@@ -121,6 +121,8 @@ describe('the hello', () => {
       version: '0.1.0',
       id: 's-1',
       heartbeatMs: 1_000,
+      leaseMs: 0,
+      received: 0,
     });
     const [role, hello, accepted, remote] = await opened.promise;
     expect([role, hello]).toEqual(['worker', WORKER_HELLO]);

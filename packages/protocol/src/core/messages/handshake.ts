@@ -18,6 +18,22 @@ export interface ClientHello {
   /** Random name of this process's session; a reconnect repeats it. */
   readonly incarnation: string;
   readonly name: string;
+  /**
+   * Present where the session `incarnation` goes on after its socket was lost: how many frames of
+   * the scheduler have arrived in it.
+   */
+  readonly resume?: number;
+}
+
+/** How the process that had a worker's name before it ended, as its nanny saw it. */
+export interface PreviousDeath {
+  readonly pid: number;
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  /** Resident memory when the nanny last looked; null where it could not. */
+  readonly rssBytes: number | null;
+  /** The last lines it wrote to its standard error. */
+  readonly logTail: string;
 }
 
 /** First frame of a worker towards the scheduler. */
@@ -39,6 +55,10 @@ export interface WorkerHello {
   readonly pid: number;
   readonly localDirectory: string;
   readonly nanny: boolean;
+  /** As in {@link ClientHello}. */
+  readonly resume?: number;
+  /** Where a nanny started this process since the one before died. */
+  readonly previousDeath?: PreviousDeath | null;
 }
 
 /** First frame of a worker towards another worker. */
@@ -63,6 +83,10 @@ export interface Welcome {
   readonly id: string;
   /** How often the dialing side says it is alive. */
   readonly heartbeatMs: number;
+  /** How long the session is kept for the dialing side to come back after its socket was lost. */
+  readonly leaseMs: number;
+  /** How many frames of the dialing side have arrived, in a session that goes on; else 0. */
+  readonly received: number;
 }
 
 /** The refusing answer to a hello; the connection closes after it. */
