@@ -147,7 +147,7 @@ describe('the documents say what there is', () => {
     );
     // What workers report and placement decides moves a task without the table.
     edges.push('queued → processing', 'processing → memory');
-    edges.push('processing → erred', 'processing → waiting');
+    edges.push('processing → erred', 'processing → waiting', 'waiting → memory');
     const rows = readText('docs/internals/states.md').matchAll(/^\| (`.*?) \| (`.*?) \| .* \|$/gm);
     const namesIn = (cell: string): string[] =>
       [...cell.matchAll(/`([\w-]+)`/g)].map((m) => m[1] ?? '');

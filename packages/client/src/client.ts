@@ -1,16 +1,40 @@
 import { inspect } from 'node:util';
 
 import { FarmError, formatBytes } from '@farm/protocol';
-import type { Explanation, SchedulerInfo, StoryEntry } from '@farm/protocol';
+import type {
+  AdaptiveTarget,
+  Explanation,
+  HasWhat,
+  Replicated,
+  Retired,
+  SchedulerInfo,
+  SpanInfo,
+  StoryEntry,
+  WhoHas,
+} from '@farm/protocol';
 import { EventEmitter } from 'eventemitter3';
 
 import { type ClientOptions, type ClientTarget, checkTarget } from './client-options.ts';
 import { connectTo } from './connect.ts';
 import { Deadline } from './deadline.ts';
+import {
+  type RebalanceOptions,
+  type ReplicateOptions,
+  type RetireOptions,
+  hasWhat,
+  rebalance,
+  replicate,
+  retireWorkers,
+  whoHas,
+} from './cluster-data.ts';
+import type { ModuleReference } from './functions/module-function.ts';
 import type { Future } from './future.ts';
 import { type GatherOptions, gather } from './gather.ts';
+import { type ScatterOptions, scatter } from './scatter.ts';
+import { type RegisterPluginOptions, pluginParams } from './plugin-module.ts';
 import { Session } from './session.ts';
 import { Submitter } from './submitter.ts';
+import { spanPath } from './task-options.ts';
 import type { Gathered, GatheredSkipping } from './types.ts';
 
 /** What a client emits. */
@@ -147,6 +171,102 @@ export class Client extends Submitter implements AsyncDisposable {
   /** What happened to a task, oldest first, as far as the scheduler remembers. */
   async story(task: Future | string): Promise<readonly StoryEntry[]> {
     return this.#session.ask('story', { key: keyOf(task) });
+  }
+
+  /**
+   * Hands values to workers, for tasks to use: an array gives a future for each element, anything
+   * else one future. They have no lineage: when the last worker that holds one is lost, its future
+   * and what depends on it fail with `ERR_LOST_DATA`.
+   *
+   * @throws FarmError `ERR_VALUE` where a value cannot travel, `ERR_LIMIT` where one is too large.
+   *
+   * @example
+   * const table = client.scatter({ a: 1 }, { broadcast: true });
+   * const results = client.map(look, keys, keys.map(() => table));
+   */
+  scatter<T>(values: readonly T[], options?: ScatterOptions): Future<T>[];
+  scatter<T>(value: T, options?: ScatterOptions): Future<T>;
+  scatter(value: unknown, options?: ScatterOptions): Future | Future[] {
+    if (Array.isArray(value)) return scatter<unknown>(this.#session, value, options);
+    const [future] = scatter<unknown>(this.#session, [value], options);
+    if (future === undefined) throw new FarmError('ERR_INTERNAL', 'a value has no future');
+    return future;
+  }
+
+  /**
+   * Copies results to more workers, or drops copies above `n`. Resolves when that is done; the
+   * number of copies stays wanted.
+   */
+  async replicate(futures: readonly Future[], options: ReplicateOptions = {}): Promise<Replicated> {
+    return replicate(this.#session, futures, options);
+  }
+
+  /** Moves results from the fullest workers to the emptiest. Resolves when that is done. */
+  async rebalance(options: RebalanceOptions = {}): Promise<Replicated> {
+    return rebalance(this.#session, options);
+  }
+
+  /** For each future its key and the workers that hold its result. */
+  async whoHas(futures: readonly Future[]): Promise<WhoHas> {
+    return whoHas(this.#session, futures);
+  }
+
+  /** For each worker (of these names, addresses or hosts) the keys of the results it holds. */
+  async hasWhat(workers?: string | readonly string[]): Promise<HasWhat> {
+    return hasWhat(this.#session, workers);
+  }
+
+  /**
+   * Lets workers go without loss: they get no new tasks, their running tasks end, what only they
+   * hold is copied to others, then they are closed. A worker whose data nobody can take goes on as
+   * before. Resolves when all are gone or kept.
+   *
+   * @throws FarmError `ERR_ARGUMENT`
+   *
+   * @example
+   * const { retired, kept } = await client.retireWorkers({ workers: ['w-1', 'w-2'] });
+   */
+  async retireWorkers(options: RetireOptions): Promise<Retired> {
+    return retireWorkers(this.#session, options);
+  }
+
+  /**
+   * How many workers would do what is ready and running within `targetDurationMs`, in all and for
+   * each distinct requirement.
+   */
+  async adaptiveTarget(targetDurationMs: number = 5_000): Promise<AdaptiveTarget> {
+    return this.#session.ask('adaptive-target', { targetDurationMs });
+  }
+
+  /** Names of up to `count` workers that are best closed; none with a long task is among them. */
+  async workersToClose(count: number): Promise<readonly string[]> {
+    return this.#session.ask('workers-to-close', { count });
+  }
+
+  /**
+   * How far the parts of the work are that `with({ span })` named: tasks by state, when each began
+   * and ended, and how long its tasks have run.
+   *
+   * @param span - Only this one and those inside it. Default: all.
+   */
+  async spans(span?: string | readonly string[]): Promise<readonly SpanInfo[]> {
+    return this.#session.ask('spans', { path: spanPath(span) });
+  }
+
+  /**
+   * Has the scheduler load a plugin: a module of its host whose default export is a
+   * `SchedulerPlugin`, or a function that makes one. A plugin stays until the scheduler ends.
+   *
+   * @param module - `new URL('./plugin.ts', import.meta.url)`, an absolute path, or the name of a
+   *   package; found by the scheduler, so on a file system that it sees.
+   * @returns Whether it is new; false where the same module is there under that name.
+   * @throws FarmError `ERR_ARGUMENT` where it cannot be loaded or started, or the name is taken.
+   */
+  async registerPlugin(
+    module: ModuleReference,
+    options: RegisterPluginOptions = {},
+  ): Promise<boolean> {
+    return this.#session.ask('register-plugin', pluginParams(module, options));
   }
 
   /**

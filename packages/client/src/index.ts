@@ -16,6 +16,7 @@ export type { AsCompletedOptions, Settled } from './as-completed.ts';
 export { Client } from './client.ts';
 export type { ClientEvents, WaitForWorkersOptions } from './client.ts';
 export type { ClientOptions, ClientTarget, ClusterLike } from './client-options.ts';
+export type { RebalanceOptions, ReplicateOptions, RetireOptions } from './cluster-data.ts';
 export { Command, arg, command, text } from './command.ts';
 export type { CommandOptions, OutputTarget } from './command.ts';
 export { CommandError } from './command-error.ts';
@@ -27,8 +28,10 @@ export type { ModuleReference } from './functions/module-function.ts';
 export { Future } from './future.ts';
 export type { FutureStatus } from './future-table.ts';
 export type { GatherOptions } from './gather.ts';
+export type { RegisterPluginOptions } from './plugin-module.ts';
+export type { ScatterOptions } from './scatter.ts';
 export type { Submitter } from './submitter.ts';
-export type { SubmitOptions } from './task-options.ts';
+export type { RetryOptions, SubmitOptions } from './task-options.ts';
 export type {
   AnyFunction,
   Argument,
@@ -42,10 +45,18 @@ export { wait } from './wait.ts';
 export type { WaitOptions, Waited } from './wait.ts';
 export { FarmError } from '@farm/protocol';
 export type {
+  AdaptiveRequirement,
+  AdaptiveTarget,
   CommandResult,
   ErrorCode,
   Explanation,
+  HasWhat,
+  PrefixInfo,
+  Replicated,
+  Retired,
   SchedulerInfo,
+  SpanInfo,
   StoryEntry,
+  WhoHas,
   WorkerInfo,
 } from '@farm/protocol';

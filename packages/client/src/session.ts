@@ -5,6 +5,7 @@ import {
   type Connection,
   FarmError,
   type Questions,
+  type Scatter,
   type SchedulerInfo,
   type TaskOptions,
   cancel,
@@ -14,6 +15,7 @@ import {
   failure,
   release,
   retry,
+  scatter,
   shutdown,
   submit,
 } from '@farm/protocol';
@@ -35,6 +37,11 @@ export interface Connected {
   readonly address: string;
   /** How often to say that this client is alive. */
   readonly heartbeatMs: number;
+  /**
+   * Brings the connection back after its socket was lost; where that fails, the connection ends.
+   * @default a lost socket is the end
+   */
+  readonly reconnect?: (signal: AbortSignal) => Promise<void>;
 }
 
 /** Tasks that are sent in one message: as `Submit`, before they have ids. */
@@ -63,7 +70,8 @@ export interface SessionHandlers {
 
 /**
  * The life of one client towards its scheduler: connecting, connected, ended. Operations may begin
- * at once; what they send waits for the connection. Once ended, for whatever reason, everything
+ * at once; what they send waits for the connection, also while it has lost its socket and the
+ * scheduler waits for it to come back. Once ended, for whatever reason, everything
  * that waits is rejected with that reason, and so is everything that begins later.
  */
 export class Session {
@@ -171,6 +179,14 @@ export class Session {
     return first;
   }
 
+  /** Hands values over. Returns the id of the first. */
+  scatter(fields: Omit<Scatter, 'op' | 'first'>): number {
+    this.assertOpen();
+    const first = this.table.allocate(fields.count);
+    this.#send(scatter({ ...fields, first }));
+    return first;
+  }
+
   /** Releases `count` futures from `first` on when `owner` is garbage, as far as nobody did. */
   releaseWith(owner: object, first: number, count: number): void {
     this.#forgotten.register(owner, [first, count]);
@@ -258,13 +274,16 @@ export class Session {
 
   #attach(connected: Connected): void {
     this.#connected = connected;
-    const { connection, heartbeatMs } = connected;
+    const { connection, heartbeatMs, reconnect } = connected;
     connection.listen({
       messages: (batch) => {
         for (const message of batch) this.#handle(message);
       },
       bulk: (frame: BulkFrame) => this.fetcher.bulk(frame),
       closed: (why) => this.#lost(why),
+      ...(reconnect === undefined
+        ? {}
+        : { detached: () => void reconnect(this.#connecting.signal) }),
     });
     if (this.#holds === 0) connection.unref?.();
     this.#heartbeat = setInterval(() => connection.send(clientHeartbeat()), heartbeatMs);

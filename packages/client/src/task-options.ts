@@ -1,6 +1,22 @@
-import { FarmError, type TaskOptions, checkKey, taskOptions } from '@farm/protocol';
+import { FarmError, LIMITS, type TaskOptions, checkKey, taskOptions } from '@farm/protocol';
 
 import { checkOptionNames } from './option-names.ts';
+
+/** How failed tasks are tried again. */
+export interface RetryOptions {
+  /** How often. */
+  readonly count: number;
+  /**
+   * Milliseconds before the first retry; doubled before each further one, up to ten minutes.
+   * @default 0
+   */
+  readonly delayMs?: number;
+  /**
+   * Names of errors (`TypeError`) and codes (`ERR_COMMAND`) that are worth it.
+   * @default all
+   */
+  readonly on?: readonly string[];
+}
 
 /** How tasks are to be run: what `client.with(options)` takes. */
 export interface SubmitOptions {
@@ -20,10 +36,18 @@ export interface SubmitOptions {
    */
   readonly allowOtherWorkers?: boolean;
   /**
-   * How often a task that failed is tried again.
+   * How often a task that failed is tried again; or with what wait in between, and after which
+   * errors. Another worker is preferred.
    * @default 0
    */
-  readonly retries?: number;
+  readonly retries?: number | RetryOptions;
+  /**
+   * Whether a task that may have run is run again when its worker is lost, or its result with it.
+   * With false it fails instead, with `ERR_KILLED_WORKER` or `ERR_LOST_DATA`: for tasks with side
+   * effects that must not happen twice.
+   * @default true
+   */
+  readonly rerunOnLoss?: boolean;
   /**
    * Tasks of a larger priority run earlier.
    * @default 0
@@ -35,6 +59,12 @@ export interface SubmitOptions {
    * @default the function's name and a random suffix
    */
   readonly key?: string;
+  /**
+   * Name of the part of the work the tasks are, or names, outermost first: what `client.spans()`
+   * counts them under. Those of nested `with` add up.
+   * @default none
+   */
+  readonly span?: string | readonly string[];
   /**
    * Longest run of one attempt, milliseconds, from its start.
    * @default no limit
@@ -53,8 +83,10 @@ const OPTION_NAMES: Readonly<Record<keyof SubmitOptions, true>> = {
   workers: true,
   allowOtherWorkers: true,
   retries: true,
+  rerunOnLoss: true,
   priority: true,
   key: true,
+  span: true,
   timeoutMs: true,
 };
 
@@ -65,13 +97,14 @@ const OPTION_NAMES: Readonly<Record<keyof SubmitOptions, true>> = {
  */
 export function checkSubmitOptions(options: SubmitOptions): CheckedOptions {
   checkOptionNames(options, OPTION_NAMES, 'with');
-  const { allowOtherWorkers = false, retries = 0, priority = 0, key, timeoutMs } = options;
+  const { allowOtherWorkers = false, rerunOnLoss = true, priority = 0, key, timeoutMs } = options;
   if (typeof allowOtherWorkers !== 'boolean') {
     throw refusal('allowOtherWorkers', 'is not true or false', allowOtherWorkers);
   }
-  if (!Number.isSafeInteger(retries) || retries < 0) {
-    throw refusal('retries', 'is not a whole number from 0 on', retries);
+  if (typeof rerunOnLoss !== 'boolean') {
+    throw refusal('rerunOnLoss', 'is not true or false', rerunOnLoss);
   }
+  const retries = checkRetries(options.retries);
   if (!Number.isFinite(priority)) throw refusal('priority', 'is not a finite number', priority);
   if (timeoutMs !== undefined && !(Number.isFinite(timeoutMs) && timeoutMs > 0)) {
     throw refusal('timeoutMs', 'is not a number of milliseconds above 0', timeoutMs);
@@ -88,11 +121,41 @@ export function checkSubmitOptions(options: SubmitOptions): CheckedOptions {
       workers,
       // Alone it means nothing, and the scheduler interns requirements.
       allowOtherWorkers: allowOtherWorkers && workers.length > 0,
-      retries,
+      retries: retries.count,
+      retryDelayMs: retries.delayMs,
+      retryOn: retries.on,
+      rerunOnLoss,
+      spans: spanPath(options.span),
       priority,
       timeoutMs: timeoutMs ?? null,
     }),
   };
+}
+
+const RETRY_NAMES: Readonly<Record<keyof RetryOptions, true>> = {
+  count: true,
+  delayMs: true,
+  on: true,
+};
+
+function checkRetries(retries: SubmitOptions['retries'] = 0): Required<RetryOptions> {
+  if (typeof retries !== 'object' || retries === null) {
+    return { count: checkCount('retries', retries), delayMs: 0, on: [] };
+  }
+  checkOptionNames(retries, RETRY_NAMES, 'with: retries');
+  const { count, delayMs = 0, on = [] } = retries;
+  if (typeof delayMs !== 'number' || !(delayMs >= 0 && delayMs < Infinity)) {
+    throw refusal('retries.delayMs', 'is not a number of milliseconds from 0 on', delayMs);
+  }
+  if (!Array.isArray(on) || !on.every((name) => typeof name === 'string' && name !== '')) {
+    throw refusal('retries.on', 'is not a list of error names and codes', on);
+  }
+  return { count: checkCount('retries.count', count), delayMs, on };
+}
+
+function checkCount(option: string, count: number): number {
+  if (Number.isSafeInteger(count) && count >= 0) return count;
+  throw refusal(option, 'is not a whole number from 0 on', count);
 }
 
 function checkResources(resources: SubmitOptions['resources'] = {}): TaskOptions['resources'] {
@@ -105,6 +168,23 @@ function checkResources(resources: SubmitOptions['resources'] = {}): TaskOptions
       throw refusal(`resources.${name}`, 'is not an amount from 0 on', amount);
     }
     return [name, amount] as const;
+  });
+}
+
+/**
+ * The names of a span as a list.
+ *
+ * @throws FarmError `ERR_ARGUMENT`
+ */
+export function spanPath(span: SubmitOptions['span'] = []): readonly string[] {
+  const path: unknown = typeof span === 'string' ? [span] : span;
+  if (!Array.isArray(path)) throw refusal('span', 'is neither a name nor a list of names', span);
+  if (path.length > LIMITS.pathDepthMax) {
+    throw refusal('span', `has more than ${LIMITS.pathDepthMax} names`, path.length);
+  }
+  return path.map((name: unknown) => {
+    if (typeof name === 'string' && name !== '' && name.length <= LIMITS.keyLengthMax) return name;
+    throw refusal('span', 'has a name that is none', name);
   });
 }
 

@@ -45,6 +45,7 @@ export const WORKER: WorkerInfo = {
   localDirectory: '/tmp',
   nanny: false,
   processing: 0,
+  occupancyMs: 0,
   metrics: null,
   silentMs: 0,
 };
@@ -184,7 +185,7 @@ export class FakeScheduler {
         } else if (message.method === 'wait-for-workers') {
           if (this.workers.length < message.params.count) return;
           this.#connection.send(reply(message.request, this.workers.length, null));
-        } else {
+        } else if (message.method === 'explain' || message.method === 'story') {
           const why = failure('ERR_ARGUMENT', `no task ${message.params.key}`, '', null, null);
           this.#connection.send(reply(message.request, null, why));
         }
@@ -221,6 +222,7 @@ export class FakeScheduler {
       workers: this.workers,
       clients: 1,
       tasks: NO_TASKS,
+      prefixes: [],
     };
   }
 

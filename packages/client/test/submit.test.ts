@@ -52,11 +52,45 @@ describe('submit', () => {
       retries: 2,
       priority: 0,
       timeoutMs: 60_000,
+      retryDelayMs: 0,
+      retryOn: [],
+      rerunOnLoss: true,
+      spans: [],
+    });
+  });
+
+  test('spans of nested submitters add up', async () => {
+    await using rig = connectFake();
+    const outer = rig.client.with({ span: 'run' });
+    outer.with({ span: ['load', 'mesh'] }).submit(add, 1, 2);
+    outer.with({ retries: 1 }).submit(add, 1, 2);
+    const tasks = await rig.scheduler.submitted(2);
+    expect(tasks.map(({ options }) => options.spans)).toEqual([['run', 'load', 'mesh'], ['run']]);
+    for (const span of [7, [''], ['x', 7], Array.from({ length: 40 }, () => 'x')]) {
+      // @ts-expect-error: some of these are no spans by type, all are none by value
+      expect(() => rig.client.with({ span })).toThrow('span');
+    }
+  });
+
+  test('retries may have a delay and errors that they are for', async () => {
+    await using rig = connectFake();
+    const retries = { count: 3, delayMs: 100, on: ['TypeError'] };
+    rig.client.with({ retries, rerunOnLoss: false }).submit(add, 1, 2);
+    const [task] = await rig.scheduler.submitted(1);
+    expect(task?.options).toMatchObject({
+      retries: 3,
+      retryDelayMs: 100,
+      retryOn: ['TypeError'],
+      rerunOnLoss: false,
     });
   });
 
   test.each<[object, RegExp]>([
     [{ retries: -1 }, /retries/],
+    [{ retries: { count: 1, delay: 5 } }, /"delay"; did you mean delayMs\?/],
+    [{ retries: { count: 1, delayMs: -1 } }, /retries\.delayMs/],
+    [{ retries: { count: 1, on: [7] } }, /retries\.on/],
+    [{ rerunOnLoss: 1 }, /rerunOnLoss/],
     [{ retries: Number.NaN }, /retries/],
     [{ priority: Infinity }, /priority/],
     [{ timeoutMs: 0 }, /timeoutMs/],

@@ -78,6 +78,10 @@ test('a task that kills its workers is blamed in the end', { timeout: 90_000 }, 
   const innocent = client.submit(() => 'fine');
   const error = await killer.exception({ timeoutMs: 60_000 });
   expect(error).toMatchObject({ code: 'ERR_KILLED_WORKER' });
+  expect(error).toHaveProperty(
+    'message',
+    expect.stringMatching(/(w on .* \(pid \d+\): .*signal SIGKILL, \d+ MiB of memory.*){4}/s),
+  );
   expect(await innocent.result({ timeoutMs: 30_000 })).toBe('fine');
 });
 

@@ -7,6 +7,7 @@ import type {
   Questions,
   Results,
   Run,
+  Scatter,
   Submit,
   WorkerBoundMessage,
   WorkerMessage,
@@ -28,12 +29,14 @@ import {
   name,
   nullable,
   positiveIntegers,
+  record,
   resourceAmounts,
   text,
   texts,
   u32Column,
 } from './checks.ts';
 import type { Check, Problem } from './checks.ts';
+import { COORDINATION_PARAMS, path } from './check-coordination.ts';
 
 /** Who speaks on a connection, and what it may say. */
 export interface MessagesBySpeaker {
@@ -65,6 +68,7 @@ const OPS_BY_SPEAKER: { readonly [S in Speaker]: readonly MessagesBySpeaker[S]['
   client: [
     'define-function',
     'submit',
+    'scatter',
     'release',
     'cancel',
     'retry',
@@ -83,12 +87,14 @@ const OPS_BY_SPEAKER: { readonly [S in Speaker]: readonly MessagesBySpeaker[S]['
     'reply',
     'data-failed',
     'goodbye',
+    'topic-event',
   ],
   worker: [
     'finished',
     'run-failed',
     'stopped',
     'holding',
+    'acquire-failed',
     'input-missing',
     'get-relayed',
     'data-failed',
@@ -101,26 +107,14 @@ const OPS_BY_SPEAKER: { readonly [S in Speaker]: readonly MessagesBySpeaker[S]['
     'run',
     'free',
     'stop',
+    'put-data',
+    'acquire',
     'get-data',
     'data-failed',
     'close-worker',
   ],
   peer: ['get-data', 'data-failed'],
 };
-
-/** Checks a record inside a message; names the field in what it says. */
-function record(fields: Readonly<Record<string, Check>>): Check {
-  const names = Object.keys(fields);
-  return (value) => {
-    if (typeof value !== 'object' || value === null) return 'is not a record';
-    for (const field of names) {
-      // SAFE: any object may be read by name; what is read is unknown.
-      const problem = fields[field]?.((value as Record<string, unknown>)[field]);
-      if (problem !== undefined) return `: ${field} ${problem}`;
-    }
-    return undefined;
-  };
-}
 
 const errorCode: Check = (value) => {
   return typeof value === 'string' && /^ERR_[A-Z_]{1,40}$/.test(value)
@@ -134,6 +128,7 @@ const failure = record({
   origin: text,
   worker: nullable(text),
   error: nullable(bytes),
+  name: nullable(text),
 });
 
 const timeout: Check = (value) => (value === 0 ? 'is 0' : nullable(amount)(value));
@@ -145,6 +140,10 @@ const options = record({
   retries: integer,
   priority: finite,
   timeoutMs: timeout,
+  retryDelayMs: amount,
+  retryOn: texts,
+  rerunOnLoss: flag,
+  spans: path,
 });
 
 const metrics = record({
@@ -173,6 +172,16 @@ const PARAMS: { readonly [M in keyof Questions]: Check } = {
   'wait-for-workers': record({ count: integer }),
   explain: record({ key: name }),
   story: record({ key: name }),
+  'retire-workers': record({ workers: texts, count: integer, close: flag, timeoutMs: amount }),
+  replicate: record({ ids: integers, copies: integer, workers: texts }),
+  rebalance: record({ ids: integers, workers: texts }),
+  'who-has': record({ ids: integers }),
+  'has-what': record({ workers: texts }),
+  'adaptive-target': record({ targetDurationMs: amount }),
+  'workers-to-close': record({ count: integer }),
+  spans: record({ path }),
+  'register-plugin': record({ name, module: name, args: texts }),
+  ...COORDINATION_PARAMS,
 };
 
 const method: Check = (value) => {
@@ -200,6 +209,20 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
       options,
     },
     together: submitProblem,
+  },
+  scatter: {
+    fields: {
+      first: integer,
+      count: integer,
+      key: name,
+      indexFrom: nullable(integer),
+      values: bytes,
+      endsColumn: u32Column,
+      workers: texts,
+      copies: integer,
+      timeoutMs: amount,
+    },
+    together: scatterProblem,
   },
   release: { fields: { ranges: idRanges } },
   cancel: { fields: { ranges: idRanges, reason: text } },
@@ -231,6 +254,7 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
   reply: { fields: { request: integer, answer: anything, error: nullable(failure) } },
   'data-failed': { fields: { request: integer, failure } },
   goodbye: { fields: reason },
+  'topic-event': { fields: { topic: name, atMs: integer, value: bytes } },
   'define-worker-function': { fields: { fn: integer, name: text, spec: bytes } },
   'forget-functions': { fields: { fns: integers } },
   run: {
@@ -253,6 +277,12 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
   },
   free: { fields: { tasks: integers } },
   stop: { fields: { runs: integers, running: flag } },
+  'put-data': {
+    fields: { tasks: integers, values: bytes, ends: integers },
+    together: ({ tasks, values, ends }) =>
+      field('ends', endsProblem(ends, tasks.length, values.byteLength)),
+  },
+  acquire: { fields: { task: integer, size: integer, holders: texts } },
   'get-data': { fields: dataRequest },
   'close-worker': { fields: reason },
   finished: {
@@ -271,6 +301,7 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
   'run-failed': { fields: { run: integer, failure, durationUs: amount } },
   stopped: { fields: { runs: integers, kept: integers } },
   holding: { fields: { tasks: integers } },
+  'acquire-failed': { fields: { task: integer, holders: texts } },
   'input-missing': { fields: { run: integer, task: integer, holders: texts } },
   'worker-heartbeat': { fields: { metrics, executing: integers } },
   'get-relayed': { fields: dataRequest },
@@ -355,6 +386,13 @@ function submitProblem(block: Submit): Problem {
   if (depsColumn === null && depEndsColumn === null) return undefined;
   if (depsColumn === null || depEndsColumn === null) return 'has only one of the deps columns';
   return field('depEndsColumn', endsColumnProblem(depEndsColumn, count, depsColumn.byteLength / 4));
+}
+
+function scatterProblem({ first, count, indexFrom, values, endsColumn }: Scatter): Problem {
+  if (count < 1 || count > LIMITS.blockTasksMax) return `count ${count} is out of range`;
+  if (first + count > 2 ** 32) return 'first is out of range';
+  if (indexFrom === null && count !== 1) return 'indexFrom is missing for several values';
+  return field('endsColumn', endsColumnProblem(endsColumn, count, values.byteLength));
 }
 
 function resultsProblem(message: Results): Problem {

@@ -1,5 +1,7 @@
 import {
   accepted,
+  acquire,
+  acquireFailed,
   ask,
   cancel,
   cancelled,
@@ -22,6 +24,7 @@ import {
   inputMissing,
   leaving,
   packU32,
+  putData,
   recomputing,
   release,
   reply,
@@ -30,17 +33,19 @@ import {
   run,
   runDependency,
   runFailed,
+  scatter,
   shutdown,
   stop,
   stopped,
   submit,
   taskOptions,
+  topicEvent,
   workerHeartbeat,
   workerMetrics,
 } from '../core/index.ts';
 import type { Message } from '../core/index.ts';
 
-const why = failure('ERR_TASK', 'boom', 'sum-1', 'w-1', new Uint8Array([1]));
+const why = failure('ERR_TASK', 'boom', 'sum-1', 'w-1', new Uint8Array([1]), 'TypeError');
 
 /**
  * One message of every kind, each built by its factory, with every nested record present. The
@@ -131,6 +136,21 @@ export const SAMPLES: {
   goodbye: goodbye('replaced'),
   'close-worker': closeWorker('asked to'),
   leaving: leaving('lifetime'),
+  acquire: acquire(10, 5000, ['tcp://10.0.0.2:4000']),
+  'acquire-failed': acquireFailed(10, ['tcp://10.0.0.2:4000']),
+  'put-data': putData([10], new Uint8Array([1, 2]), [2]),
+  scatter: scatter({
+    first: 1,
+    count: 2,
+    key: 'value',
+    indexFrom: 0,
+    values: new Uint8Array([9, 9, 9]),
+    endsColumn: packU32([1, 3]),
+    workers: ['w-1'],
+    copies: 1,
+    timeoutMs: 30_000,
+  }),
+  'topic-event': topicEvent('progress', 1_700_000_000_000, new Uint8Array([1])),
 };
 
 /** The samples as a list, in the order that fixes the table of shapes. */

@@ -19,11 +19,23 @@ export type {
   ClientHello,
   Hello,
   PeerHello,
+  PreviousDeath,
   Refusal,
   Role,
   Welcome,
   WorkerHello,
 } from './messages/handshake.ts';
+export { sharedItem, topicEvent } from './messages/coordination.ts';
+export type {
+  CoordinationQuestions,
+  MetadataEntry,
+  ReceivedItem,
+  ReceivedItems,
+  ReservedIds,
+  SharedItem,
+  TopicEvent,
+  TopicRecord,
+} from './messages/coordination.ts';
 export { DEFAULT_TASK_OPTIONS, failure, taskOptions } from './messages/records.ts';
 export type { Failure, ResourceAmounts, TaskOptions } from './messages/records.ts';
 export {
@@ -35,6 +47,7 @@ export {
   getResult,
   release,
   retry,
+  scatter,
   shutdown,
   submit,
 } from './messages/from-client.ts';
@@ -46,9 +59,11 @@ export type {
   CloseClient,
   DefineFunction,
   GetResult,
+  PluginParams,
   Questions,
   Release,
   Retry,
+  Scatter,
   Shutdown,
   Submit,
 } from './messages/from-client.ts';
@@ -74,27 +89,32 @@ export type {
   Results,
 } from './messages/to-client.ts';
 export {
+  acquire,
   closeWorker,
   defineWorkerFunction,
   forgetFunctions,
   free,
   getData,
+  putData,
   run,
   runDependency,
   stop,
 } from './messages/to-worker.ts';
 export type {
+  Acquire,
   CloseWorker,
   DefineWorkerFunction,
   ForgetFunctions,
   Free,
   GetData,
+  PutData,
   Run,
   RunDependency,
   Stop,
   WorkerBoundMessage,
 } from './messages/to-worker.ts';
 export {
+  acquireFailed,
   finished,
   getRelayed,
   holding,
@@ -106,6 +126,7 @@ export {
   workerMetrics,
 } from './messages/from-worker.ts';
 export type {
+  AcquireFailed,
   Finished,
   GetRelayed,
   Holding,
@@ -117,11 +138,24 @@ export type {
   WorkerMessage,
   WorkerMetrics,
 } from './messages/from-worker.ts';
+export type {
+  AdaptiveRequirement,
+  AdaptiveTarget,
+  HasWhat,
+  RebalanceParams,
+  ReplicateParams,
+  Replicated,
+  RetireParams,
+  Retired,
+  WhoHas,
+} from './messages/data-questions.ts';
 export type { PeerMessage } from './messages/peer.ts';
 export type { Message } from './messages/message.ts';
 export type {
   Explanation,
+  PrefixInfo,
   SchedulerInfo,
+  SpanInfo,
   StoryEntry,
   TaskStateName,
   WorkerInfo,

@@ -11,7 +11,16 @@ import type {
   Welcome,
   WorkerHello,
 } from '../core/index.ts';
-import { amount, finite, flag, integer, name, nullable, resourceAmounts, text } from '../codec/checks.ts';
+import {
+  amount,
+  finite,
+  flag,
+  integer,
+  name,
+  nullable,
+  resourceAmounts,
+  text,
+} from '../codec/checks.ts';
 import type { Check } from '../codec/checks.ts';
 
 /** The hello of each role. */
@@ -57,8 +66,14 @@ const optionalDeath: Check = (value) => {
   return problem === undefined ? undefined : `has a field that ${problem}`;
 };
 
+/** Absent where a client wants no share of its own. */
+const optionalWeight: Check = (value) => {
+  if (value === undefined || value === null) return undefined;
+  return finite(value) ?? (Number(value) > 0 ? undefined : 'is not above 0');
+};
+
 const HELLO_FIELDS: { readonly [R in Role]: Readonly<Record<string, Check>> } = {
-  client: { ...COMMON, resume: optionalCount },
+  client: { ...COMMON, resume: optionalCount, weight: optionalWeight },
   worker: {
     ...COMMON,
     nthreads: (value) => integer(value) ?? (value === 0 ? 'is 0' : undefined),

@@ -1,5 +1,7 @@
 import { LIMITS } from '@farm/protocol/core';
 
+import type { Observing } from './observations.ts';
+
 /** What a scheduler is told at its start. Durations in the unit of their name. */
 export interface SchedulerConfig {
   /** Identity; another one at every start. */
@@ -18,14 +20,41 @@ export interface SchedulerConfig {
   readonly prefetchTasksMax?: number;
   /** Tasks that take longer are never sent ahead, so that no slot waits for another. @default 200 */
   readonly longTaskMs?: number;
+  /** Results above this size are made ahead of their consumers in free slots only. @default 64 KiB */
+  readonly prefetchBytesMax?: number;
   /** What a task counts as a worker's load while its duration is unknown. @default 500 */
   readonly unknownDurationMs?: number;
   /** A task that found no room for this long gets a worker cleared for it. @default 1000 */
   readonly reserveAfterMs?: number;
+  /** A client's submits no longer apart than this belong together. @default 100 */
+  readonly fifoWindowMs?: number;
+  /** How fast workers are thought to exchange data. @default 100e6, as Dask */
+  readonly bandwidthBytesPerS?: number;
+  /** What a transfer takes besides its bytes. @default 1 */
+  readonly transferLatencyMs?: number;
+  /** How often unstarted tasks of loaded workers are offered to idle ones; null: never. @default 100 */
+  readonly stealIntervalMs?: number | null;
+  /** What moving a task from worker to worker costs besides its inputs: two round trips. @default 20 */
+  readonly stealCostMs?: number;
+  /** How long a task that was moved, or could not be, is left where it is. @default 10000 */
+  readonly stealAgainMs?: number;
   /** Bytes of small results kept for later dependents and clients. @default 64 MiB */
   readonly inlineTotalBytesMax?: number;
   /** Entries of the transition log. @default 10000 */
   readonly storyEntriesMax?: number;
+  /**
+   * How long a failure waits for a nanny to tell how its worker died: it starts the next one after
+   * up to 5 s. @default 10000
+   */
+  readonly deathDetailsMs?: number;
+  /** How long copies that nothing needs are kept for what may come. @default 2000 */
+  readonly surplusAfterMs?: number;
+  /** How long a worker that lost its connection may take to come back. @default 30000 */
+  readonly workerLeaseMs?: number;
+  /** The same for a client. @default 30000 */
+  readonly clientLeaseMs?: number;
+  /** What plugins are told of. @default 'nothing' */
+  readonly observe?: Observing;
   /** How long workers may take to leave at shutdown. @default 5000 */
   readonly shutdownMs?: number;
 }
@@ -40,11 +69,23 @@ export function resolveConfig(config: SchedulerConfig): ResolvedConfig {
     allowedFailures: LIMITS.allowedFailures,
     prefetchTargetMs: 20,
     prefetchTasksMax: 4_096,
+    prefetchBytesMax: 65_536,
+    fifoWindowMs: 100,
+    bandwidthBytesPerS: 100_000_000,
+    transferLatencyMs: 1,
+    stealIntervalMs: 100,
+    stealCostMs: 20,
+    stealAgainMs: 10_000,
     longTaskMs: 200,
     unknownDurationMs: 500,
     reserveAfterMs: 1_000,
     inlineTotalBytesMax: LIMITS.inlineTotalBytesMax,
     storyEntriesMax: LIMITS.storyEntriesMax,
+    deathDetailsMs: 10_000,
+    surplusAfterMs: 2_000,
+    workerLeaseMs: LIMITS.leaseMs,
+    clientLeaseMs: LIMITS.leaseMs,
+    observe: 'nothing',
     shutdownMs: 5_000,
     ...config,
   };

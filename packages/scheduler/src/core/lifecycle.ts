@@ -17,27 +17,40 @@ export function beginShutdown(tables: Tables, reason: string): void {
   for (const client of tables.clients.values()) tables.outbox.toClient(client, goodbye(reason));
 }
 
-/** Looks whether it is time to end, or when to look again. */
+/** Looks whether it is time to end, or when to look again: at the earliest of all deadlines. */
 export function checkTime(tables: Tables): void {
-  checkIdle(tables);
-  if (tables.closing === null || tables.hasExited) return;
-  const { reason, deadlineMs } = tables.closing;
-  if (tables.workers.size > 0 && tables.nowMs < deadlineMs) {
-    wakeAt(tables, deadlineMs);
-    return;
-  }
-  tables.hasExited = true;
-  tables.outbox.instruct({ do: 'exit', reason });
+  const dueMs = Math.min(checkIdle(tables), checkClosing(tables), nextDeadline(tables));
+  if (dueMs < Infinity) wakeAt(tables, dueMs);
 }
 
-function checkIdle(tables: Tables): void {
+/** When what waits for a moment in time has to be looked at; Infinity where nothing does. */
+function nextDeadline(tables: Tables): number {
+  const delayMs = tables.delays.peek()?.dueMs ?? Infinity;
+  return Math.min(tables.coordination.waiting.earliestMs, delayMs);
+}
+
+/** Returns when to look again. */
+function checkClosing(tables: Tables): number {
+  if (tables.closing === null || tables.hasExited) return Infinity;
+  const { reason, deadlineMs } = tables.closing;
+  // Nothing can be expected of those that are away.
+  const present = tables.workers.size - tables.awayWorkers.size;
+  if (present > 0 && tables.nowMs < deadlineMs) return deadlineMs;
+  tables.hasExited = true;
+  tables.outbox.instruct({ do: 'exit', reason });
+  return Infinity;
+}
+
+/** Returns when to look again. */
+function checkIdle(tables: Tables): number {
   const { idleTimeoutMs } = tables.config;
   const { waiting, queued, processing, 'no-worker': unrunnable } = tables.counts;
   if (waiting + queued + processing + unrunnable > 0) tables.busyMs = tables.nowMs;
-  if (idleTimeoutMs === null || tables.closing !== null) return;
+  if (idleTimeoutMs === null || tables.closing !== null) return Infinity;
   const dueMs = tables.busyMs + idleTimeoutMs;
-  if (tables.nowMs >= dueMs) beginShutdown(tables, `idle for ${idleTimeoutMs} ms`);
-  else wakeAt(tables, dueMs);
+  if (tables.nowMs < dueMs) return dueMs;
+  beginShutdown(tables, `idle for ${idleTimeoutMs} ms`);
+  return Infinity;
 }
 
 function wakeAt(tables: Tables, atMs: number): void {

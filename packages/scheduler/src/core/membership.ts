@@ -1,16 +1,22 @@
 /** Workers come and go. */
-import { closeWorker, failure } from '@farm/protocol/core';
+import { closeWorker } from '@farm/protocol/core';
 import type { WorkerHello } from '@farm/protocol/core';
 
+import { describeDeath, findSuspects, interrupt } from './blame.ts';
+import { recordDeath } from './deaths.ts';
+import { countTasks } from './durations.ts';
+import { observe } from './observations.ts';
 import { eachReadyTask } from './queueing.ts';
 import { removeHolder, isHeld } from './replicas.ts';
+import { endTransfersTo } from './replication.ts';
 import { matchWorker, unmatchWorker } from './requirements.ts';
 import { ResourcePool } from './resources.ts';
+import { redirectScatters } from './scatter.ts';
 import { WorkerState } from './state.ts';
-import type { Assignment, Requirement, TaskState } from './state.ts';
+import type { Assignment, Requirement } from './state.ts';
 import type { Tables } from './tables.ts';
-import { fail, review, sendBack, troubleOf } from './transitions.ts';
-import { acceptRuns, refuseRuns } from './workload.ts';
+import { review } from './transitions.ts';
+import { acceptRuns, endMove, refuseRuns } from './workload.ts';
 
 /** A worker has connected. One whose name is taken or whose hello is senseless is sent away. */
 export function addWorker(tables: Tables, session: string, hello: WorkerHello): void {
@@ -22,13 +28,24 @@ export function addWorker(tables: Tables, session: string, hello: WorkerHello): 
     outbox.instruct({ do: 'drop-worker', worker: session, reason: refusal });
     return;
   }
+  const before = tables.workersByName.get(hello.name);
+  if (before !== undefined) {
+    // Its process has ended, or has given up its session: it can come back no more.
+    const reason = before.away?.reason ?? 'it began a new session';
+    removeWorker(tables, before, reason);
+    outbox.instruct({ do: 'drop-worker', worker: before.session, reason });
+  }
   const worker = new WorkerState(session, hello, new ResourcePool(hello.resources), tables.nowMs);
   tables.workers.set(session, worker);
   tables.workersByName.set(worker.name, worker);
-  for (const requirement of tables.requirements.values()) {
-    if (matchWorker(requirement, worker)) reconsiderQueue(tables, requirement, 'queued');
-  }
+  matchFreeWorker(tables, worker);
   acceptRuns(tables, worker);
+  describeDeath(tables, hello);
+  if (tables.isObserved) {
+    const { name, host, address, nthreads, resources } = hello;
+    const about = { name, host, address, nthreads, resources };
+    observe(tables, { kind: 'addWorker', about });
+  }
   const message = `worker ${worker.name} joined with ${worker.nthreads} threads`;
   outbox.instruct({ do: 'log', level: 'info', message });
 }
@@ -37,6 +54,26 @@ export function addWorker(tables: Tables, session: string, hello: WorkerHello): 
 export function retireWorker(tables: Tables, worker: WorkerState): void {
   if (worker.isLeaving) return;
   refuseRuns(tables, worker);
+  unmatchAll(tables, worker);
+}
+
+/** A worker that was to retire stays after all. */
+export function readmitWorker(tables: Tables, worker: WorkerState): void {
+  worker.isLeaving = false;
+  if (worker.away !== null) return;
+  matchFreeWorker(tables, worker);
+  acceptRuns(tables, worker);
+}
+
+/** A worker takes runs: some tasks may have waited for one that fits. */
+export function matchFreeWorker(tables: Tables, worker: WorkerState): void {
+  for (const requirement of tables.requirements.values()) {
+    if (matchWorker(requirement, worker)) reconsiderQueue(tables, requirement, 'queued');
+  }
+}
+
+/** A worker takes no runs: some tasks may fit nowhere else. */
+export function unmatchAll(tables: Tables, worker: WorkerState): void {
   for (const requirement of tables.requirements.values()) {
     if (unmatchWorker(requirement, worker)) reconsiderQueue(tables, requirement, 'no-worker');
   }
@@ -49,24 +86,29 @@ export function removeWorker(tables: Tables, worker: WorkerState, reason: string
   retireWorker(tables, worker);
   tables.workers.delete(worker.session);
   tables.workersByName.delete(worker.name);
+  tables.awayWorkers.delete(worker);
   tables.outbox.forgetWorker(worker);
+  if (tables.transfers.size > 0) endTransfersTo(tables, worker);
+  if (tables.scatters.size > 0) redirectScatters(tables, worker);
   const lost = loseResults(tables, worker);
   const runs = [...worker.runs.values()];
   const suspects = wasLeaving ? new Set<Assignment>() : findSuspects(worker, runs);
   worker.runs.clear();
+  const death = wasLeaving ? null : recordDeath(tables, worker, reason);
   let interrupted = 0;
   for (const assignment of runs) {
     const { task } = assignment;
+    endMove(assignment);
     if (task === null) continue;
     interrupted += 1;
-    const trouble = troubleOf(task);
-    if (suspects.has(assignment)) trouble.deaths.push(`${worker.name} (${reason})`);
-    if (trouble.deaths.length > tables.config.allowedFailures) condemn(tables, task, worker);
-    else sendBack(tables, task);
+    interrupt(tables, task, worker, suspects.has(assignment) ? death : null);
   }
   const message =
     `worker ${worker.name} left: ${reason}; ${interrupted} runs and ${lost} results are to be ` +
     'done again';
+  if (tables.isObserved) {
+    observe(tables, { kind: 'removeWorker', about: { name: worker.name, reason } });
+  }
   const level = wasLeaving && interrupted + lost === 0 ? 'info' : 'warn';
   tables.outbox.instruct({ do: 'log', level, message });
 }
@@ -83,32 +125,6 @@ function loseResults(tables: Tables, worker: WorkerState): number {
   return lost;
 }
 
-/**
- * The runs that may have killed the worker: those it said it executes, and, since a deadly run may
- * be over before the next heartbeat, those that were next in line for its other slots.
- */
-function findSuspects(worker: WorkerState, runs: readonly Assignment[]): Set<Assignment> {
-  const suspects = new Set(runs.filter(({ isExecuting }) => isExecuting));
-  let threads = 0;
-  for (const { requirement } of suspects) threads += requirement.threads;
-  for (const assignment of runs) {
-    if (threads >= worker.nthreads) break;
-    if (suspects.has(assignment)) continue;
-    suspects.add(assignment);
-    threads += assignment.requirement.threads;
-  }
-  return suspects;
-}
-
-function condemn(tables: Tables, task: TaskState, worker: WorkerState): void {
-  const { key } = task;
-  const deaths = task.trouble?.deaths ?? [];
-  const why =
-    `${key} was running on ${deaths.length} workers when they died: ${deaths.join('; ')}. ` +
-    'Look at their logs: it may take more memory than they have, or crash them';
-  fail(tables, task, failure('ERR_KILLED_WORKER', why, key, worker.name, null));
-}
-
 /** The first worker that fits has come, or the last has gone: ready tasks change their state. */
 function reconsiderQueue(
   tables: Tables,
@@ -116,21 +132,23 @@ function reconsiderQueue(
   to: 'queued' | 'no-worker',
 ): void {
   const from = to === 'queued' ? 'no-worker' : 'queued';
-  const { counts, story, cause, nowMs } = tables;
+  const { story, cause, nowMs } = tables;
   eachReadyTask(requirement, {
     task: (task) => review(tables, task),
-    unmade: ({ naming, unmade, cursor, count }) => {
-      counts[from] -= unmade;
-      counts[to] += unmade;
+    unmade: (block) => {
+      const { naming, unmade, cursor, count } = block;
+      countTasks(tables, block, from, to, unmade);
       story.add(naming, cursor, count, from, to, cause, null, null, nowMs);
     },
   });
 }
 
 /** Why a worker cannot join now; null where it can. */
-export function findRefusal(tables: Tables, { name, nthreads }: WorkerHello): string | null {
+export function findRefusal(tables: Tables, hello: WorkerHello): string | null {
+  const { name, nthreads, incarnation } = hello;
   if (tables.closing !== null) return `the scheduler is closing: ${tables.closing.reason}`;
-  if (tables.workersByName.has(name)) {
+  const before = tables.workersByName.get(name);
+  if (before !== undefined && before.away === null && before.hello.incarnation !== incarnation) {
     return `a worker named ${name} is connected already: choose another --name`;
   }
   if (!Number.isSafeInteger(nthreads) || nthreads < 1) {

@@ -11,9 +11,14 @@
  */
 import { eachItem } from './collections/one-or-many.ts';
 import { tellFunction } from './functions.ts';
-import { comesBefore, headOf, nextInBlock } from './queueing.ts';
+import { canHold, inputBytes } from './input-size.ts';
+import { areSiblings, hasConsumers } from './order.ts';
+import { headOf, nextInBlock } from './queueing.ts';
+import { chargeLane, isServedBefore } from './ready-queue.ts';
 import type { Block, QueueEntry, Requirement, TaskState, WorkerState } from './state.ts';
+import { placeMoved } from './stealing.ts';
 import type { Tables } from './tables.ts';
+import { transferUs } from './transfer.ts';
 import { assign, recordOf } from './transitions.ts';
 import { fitsNow, isLong, loadOf } from './workload.ts';
 
@@ -26,6 +31,7 @@ const HOLDERS_MAX = 32;
 export function place(tables: Tables): void {
   if (!tables.needsPlacement) return;
   tables.needsPlacement = false;
+  placeMoved(tables);
   if (tables.closing === null) new PlacementPass(tables).run();
   tables.dirty.clear();
 }
@@ -79,7 +85,7 @@ class PlacementPass {
   }
 
   #serveTask(task: TaskState): boolean {
-    const worker = this.#nearest(task) ?? this.#freest(task.block) ?? this.#ahead(task.block);
+    const worker = this.#best(task);
     if (worker === null) return false;
     this.#assign(task, worker);
     return true;
@@ -87,14 +93,20 @@ class PlacementPass {
 
   #serveBlock(block: Block): boolean {
     let isPlaced = false;
+    let last: WorkerState | null = null;
+    const family = new Family(this.#tables, block);
     // First every free slot gets one, breadth first.
     for (;;) {
       const index = nextInBlock(block);
       if (index === null) return true;
-      const worker = this.#freest(block);
+      const worker: WorkerState | null = this.#beside(family, last, index) ?? this.#freest(block);
       if (worker === null) break;
       this.#assignNext(block, index, worker);
+      family.add(worker);
+      last = worker;
       isPlaced = true;
+      // Others may have their turn by now.
+      if (this.#tables.hasWeights) return true;
     }
     if (!block.requirement.isPlain) return isPlaced;
     // Then whoever is at work gets a share to go on with.
@@ -102,8 +114,10 @@ class PlacementPass {
       for (let left = this.#roomAhead(worker, block); left > 0; left--) {
         const index = nextInBlock(block);
         if (index === null) return true;
+        if (this.#floods(block, index)) break;
         this.#assignNext(block, index, worker);
         isPlaced = true;
+        if (this.#tables.hasWeights) return true;
       }
     }
     return isPlaced;
@@ -117,6 +131,7 @@ class PlacementPass {
 
   #assign(task: TaskState, worker: WorkerState): void {
     const tables = this.#tables;
+    chargeLane(tables, task.block);
     const assignment = assign(tables, task, worker);
     tellFunction(tables, worker, task.block.fn);
     tables.outbox.run(assignment, task);
@@ -127,29 +142,100 @@ class PlacementPass {
     }
   }
 
-  /** Of the workers with room that hold inputs, the one with the most bytes. */
-  #nearest({ dependencies, block }: TaskState): WorkerState | null {
-    if (dependencies.length === 0) return null;
-    let best: WorkerState | null = null;
-    let bestBytes = 0;
-    for (const [worker, bytes] of bytesHeld(dependencies)) {
-      if (bytes < bestBytes || !this.#hasRoom(worker, block)) continue;
-      if (bytes === bestBytes && best !== null && loadOf(worker) >= loadOf(best)) continue;
+  /**
+   * The worker on which a task would start first, its inputs brought there: one with a free slot, or
+   * one that holds inputs, though the task has to wait for a slot there (Dask's objective:
+   * occupancy per slot + bytes to move / bandwidth).
+   */
+  #best(task: TaskState): WorkerState | null {
+    const { block, dependencies } = task;
+    const avoided = task.trouble?.avoided ?? null;
+    let best = this.#freest(block, avoided);
+    if (dependencies.length === 0) {
+      return best ?? (this.#floods(block, task.index) ? null : this.#ahead(block));
+    }
+    const bytes = inputBytes(task);
+    const held = holdings(this.#tables, dependencies);
+    if (best !== null && !canHold(best, bytes)) best = this.#roomiest(block, bytes) ?? best;
+    let bestUs = best === null ? Infinity : this.#startUs(task, best, held);
+    for (const worker of held.workers.keys()) {
+      if (worker === best || worker === avoided || !canHold(worker, bytes)) continue;
+      const hasRoom = best === null ? this.#hasRoom(worker, block) : this.#mayWait(worker, block);
+      if (!hasRoom || (best !== null && isPreferred(best, block) && !isPreferred(worker, block))) {
+        continue;
+      }
+      const startUs = this.#startUs(task, worker, held);
+      if (best !== null && startUs >= bestUs) continue;
       best = worker;
-      bestBytes = bytes;
+      bestUs = startUs;
+    }
+    return best ?? this.#ahead(block);
+  }
+
+  /** When a task would start on a worker, in microseconds from now. */
+  #startUs(task: TaskState, worker: WorkerState, held: Holdings): number {
+    const isFree = fitsNow(worker, task.block.requirement);
+    // Whoever has a free slot is as good as another, unless many are after the same input.
+    const waitUs = isFree && !held.isShared ? 0 : loadOf(worker);
+    return waitUs + held.totalUs - (held.workers.get(worker) ?? 0);
+  }
+
+  /** Whether a task of the block may be put behind what a worker does already. */
+  #mayWait(worker: WorkerState, { requirement }: Block): boolean {
+    if (!requirement.fits.has(worker) || this.#isReserved(worker)) return false;
+    if (fitsNow(worker, requirement)) return true;
+    return requirement.isPlain && !this.#hasWaiting(worker);
+  }
+
+  /** Whether another queue waits for a slot of the worker. */
+  #hasWaiting(worker: WorkerState): boolean {
+    for (const waiting of this.#blocked) {
+      if (waiting.fits.has(worker) && worker.pool.canHold(waiting.needs)) return true;
+    }
+    return false;
+  }
+
+  /** The least loaded worker that has memory for that many bytes, with a free slot or without. */
+  #roomiest({ requirement }: Block, bytes: number): WorkerState | null {
+    let best: WorkerState | null = null;
+    if (!requirement.isPlain) return null;
+    for (const worker of requirement.fits) {
+      if (!canHold(worker, bytes) || this.#isReserved(worker)) continue;
+      if (best === null || loadOf(worker) < loadOf(best)) best = worker;
     }
     return best;
   }
 
+  /** The worker that the task before in the block went to, where the two are used together. */
+  #beside(family: Family, last: WorkerState | null, index: number): WorkerState | null {
+    const { block } = family;
+    if (last === null || !family.hasPlaceFor(last)) return null;
+    if (!areSiblings(block.tasks[index], block.tasks[index - 1])) return null;
+    if (!fitsNow(last, block.requirement) || this.#isReserved(last)) return null;
+    return last;
+  }
+
+  /** Whether results like this one would pile up before their consumers have a slot. */
+  #floods(block: Block, index: number): boolean {
+    const { meanBytes } = block.fn.prefix;
+    if (meanBytes === null || meanBytes <= this.#tables.config.prefetchBytesMax) return false;
+    return hasConsumers(block.tasks[index]);
+  }
+
   /** The least loaded worker on which a task of the block could start now. */
-  #freest({ requirement }: Block): WorkerState | null {
+  #freest({ requirement }: Block, avoided: WorkerState | null = null): WorkerState | null {
     let best: WorkerState | null = null;
+    let last: WorkerState | null = null;
     let bestLoad = 0;
     let isBestPreferred = false;
     let compared = 0;
     for (const worker of this.#candidates(requirement)) {
       if (!requirement.fits.has(worker) || !fitsNow(worker, requirement)) continue;
       if (this.#isReserved(worker)) continue;
+      if (worker === avoided) {
+        last = worker;
+        continue;
+      }
       const load = loadOf(worker);
       const isPreferred = requirement.preferred.has(worker);
       const isBetter = isPreferred === isBestPreferred ? load < bestLoad : isPreferred;
@@ -161,7 +247,7 @@ class PlacementPass {
       compared += 1;
       if (requirement.id === '' && (bestLoad === 0 || compared >= COMPARED_MAX)) break;
     }
-    return best;
+    return best ?? last;
   }
 
   /** Workers that may have a free slot for the head of a queue. */
@@ -191,13 +277,12 @@ class PlacementPass {
   }
 
   /** How many more plain tasks of the block a worker may have, free slots included. */
-  #roomAhead(worker: WorkerState, { requirement, fn }: Block): number {
+  #roomAhead(worker: WorkerState, { requirement, fn, rerunOnLoss }: Block): number {
     if (!requirement.fits.has(worker) || this.#isReserved(worker)) return 0;
     const free = worker.nthreads - worker.threadsUsed;
     // Who waits for a slot here gets the next one; what is sent ahead would take it.
-    for (const waiting of this.#blocked) {
-      if (waiting.fits.has(worker) && worker.pool.canHold(waiting.needs)) return free;
-    }
+    // Nobody could tell whether what was sent ahead had started when a worker is lost.
+    if (!rerunOnLoss || this.#hasWaiting(worker)) return free;
     const { prefetchTargetMs, prefetchTasksMax } = this.#tables.config;
     const { meanUs } = fn.prefix;
     if (meanUs === null || isLong(this.#tables, meanUs)) return free;
@@ -244,6 +329,11 @@ class PlacementPass {
   }
 }
 
+/** Whether a loose restriction of the block names the worker. */
+function isPreferred(worker: WorkerState, { requirement }: Block): boolean {
+  return requirement.preferred.has(worker);
+}
+
 /** The queue whose head comes first. Those without one are taken out of `open`. */
 function takeBest(open: Requirement[]): {
   readonly requirement: Requirement;
@@ -254,24 +344,57 @@ function takeBest(open: Requirement[]): {
     const requirement = open[at];
     const head = requirement === undefined ? null : headOf(requirement);
     if (requirement === undefined || head === null) open.splice(at, 1);
-    else if (best === null || comesBefore(head, best.head)) best = { requirement, head };
+    else if (best === null || isServedBefore(head, best.head)) best = { requirement, head };
   }
   return best;
 }
 
-/** Bytes of the dependencies on each worker. Values kept by the scheduler need not be moved. */
-function bytesHeld(dependencies: readonly TaskState[]): Map<WorkerState, number> {
-  const bytes = new Map<WorkerState, number>();
-  for (const { holders, size, valueAt } of dependencies) {
-    if (valueAt >= 0) continue;
+/** What bringing the inputs of a task to a worker takes, and who would be spared how much of it. */
+interface Holdings {
+  readonly totalUs: number;
+  readonly workers: ReadonlyMap<WorkerState, number>;
+  /** An input is used by more tasks than its holder has slots. */
+  readonly isShared: boolean;
+}
+
+function holdings(tables: Tables, dependencies: readonly TaskState[]): Holdings {
+  const workers = new Map<WorkerState, number>();
+  let totalUs = 0;
+  let isShared = false;
+  for (const dependency of dependencies) {
+    const us = transferUs(tables, dependency);
+    totalUs += us;
     let counted = 0;
-    for (const holder of eachItem(holders)) {
-      bytes.set(holder, (bytes.get(holder) ?? 0) + size);
+    for (const holder of eachItem(dependency.holders)) {
+      workers.set(holder, (workers.get(holder) ?? 0) + us);
+      if (dependency.needers > holder.nthreads) isShared = true;
       counted += 1;
       if (counted >= HOLDERS_MAX) break;
     }
   }
-  return bytes;
+  return { totalUs, workers, isShared };
+}
+
+/** How many consecutive tasks of a block one worker gets in a pass: its share of what is ready. */
+class Family {
+  readonly block: Block;
+  readonly #perSlot: number;
+  #last: WorkerState | null = null;
+  #length = 0;
+
+  constructor({ slots }: Tables, block: Block) {
+    this.block = block;
+    this.#perSlot = block.requirement.ready / Math.max(1, slots);
+  }
+
+  hasPlaceFor({ nthreads }: WorkerState): boolean {
+    return this.#length < Math.floor(this.#perSlot * nthreads);
+  }
+
+  add(worker: WorkerState): void {
+    this.#length = worker === this.#last ? this.#length + 1 : 1;
+    this.#last = worker;
+  }
 }
 
 function slotsOf({ fits }: Requirement): number {

@@ -1,6 +1,8 @@
 /** How wants end: released, cancelled, or their client gone. And how a failure is given up. */
 import { eachItem } from './collections/one-or-many.ts';
+import { dropHolder, holderOf } from './coordination/sessions.ts';
 import { forgetUnused } from './functions.ts';
+import { observe, observedClient } from './observations.ts';
 import { WANTED } from './state.ts';
 import type { Block, ClientState, Submission, TaskState } from './state.ts';
 import { taskOf } from './submission.ts';
@@ -26,6 +28,7 @@ export function releaseRange(
 /** A client is gone: it wants nothing any more, and its functions are forgotten when unused. */
 export function removeClient(tables: Tables, client: ClientState): void {
   tables.clients.delete(client.session);
+  tables.awayClients.delete(client);
   tables.workersAwaited = tables.workersAwaited.filter((waiting) => waiting.client !== client);
   for (const submission of [...client.futures]) {
     releaseRange(tables, client, submission.first, submission.count);
@@ -35,6 +38,9 @@ export function removeClient(tables: Tables, client: ClientState): void {
     fn.definers.delete(client);
     forgetUnused(tables, fn);
   }
+  dropHolder(tables, holderOf(client));
+  if (!tables.isObserved) return;
+  observe(tables, { kind: 'removeClient', about: observedClient(client) });
 }
 
 /**
@@ -81,6 +87,8 @@ export function retryTasks(tables: Tables, client: ClientState, ids: readonly nu
     eachWant(task, (asker, id) => tables.outbox.recomputing(asker, id));
     // Without a reason to be erred, it is not.
     task.trouble = null;
+    // The user says that it may run again, whatever it did.
+    if (!task.block.isScattered) task.ranOn = '';
     review(tables, task);
   }
 }

@@ -6,14 +6,17 @@ import { ValueArena } from './values.ts';
 
 /** The worker has the task's result. */
 export function addHolder(task: TaskState, worker: WorkerState): void {
+  if (worker.holds.has(task)) return;
   task.holders = withItem(task.holders, worker);
   worker.holds.add(task);
+  worker.heldBytes += task.size;
 }
 
 /** The worker has it no more. */
 export function removeHolder(task: TaskState, worker: WorkerState): void {
+  if (!worker.holds.delete(task)) return;
   task.holders = withoutItem(task.holders, worker);
-  worker.holds.delete(task);
+  worker.heldBytes -= task.size;
 }
 
 /** Whether the result is anywhere. */
@@ -45,6 +48,7 @@ export function valueOf(task: TaskState): Uint8Array | null {
 export function freeResult(tables: Tables, task: TaskState): void {
   for (const worker of eachItem(task.holders)) {
     worker.holds.delete(task);
+    worker.heldBytes -= task.size;
     tables.outbox.free(worker, task.number);
   }
   task.holders = null;

@@ -2,12 +2,18 @@
 import { failure, reply } from '@farm/protocol/core';
 import type { Ask, GetRelayed, GetResult } from '@farm/protocol/core';
 
+import { adaptiveTarget, workersToClose } from './adaptive.ts';
 import { findTask } from './blocks.ts';
 import { eachItem } from './collections/one-or-many.ts';
+import { takeCoordination } from './coordination/questions.ts';
+import { hasWhat, takeRebalance, takeReplicate, whoHas } from './data-questions.ts';
+import type { PluginLoaded } from './events.ts';
 import { explain } from './explain.ts';
 import { schedulerInfo } from './info.ts';
 import type { Asker } from './instructions.ts';
 import { valueOf } from './replicas.ts';
+import { takeRetire } from './retire.ts';
+import { spansBelow } from './spans.ts';
 import type { ClientState, TaskState, WorkerState } from './state.ts';
 import { taskOf } from './submission.ts';
 import type { Tables } from './tables.ts';
@@ -54,12 +60,55 @@ export function takeAsk(tables: Tables, client: ClientState, message: Ask): void
     case 'explain':
       outbox.toClient(client, reply(request, explain(tables, message.params.key), null));
       break;
+    case 'spans': {
+      const spans = spansBelow(tables.spans, message.params.path);
+      outbox.toClient(client, reply(request, spans, null));
+      break;
+    }
+    case 'register-plugin': {
+      const { session } = client;
+      outbox.instruct({ do: 'load-plugin', client: session, request, plugin: message.params });
+      break;
+    }
     case 'story':
       outbox.toClient(client, reply(request, tables.story.of(message.params.key), null));
       break;
+    case 'who-has':
+      outbox.toClient(client, reply(request, whoHas(client, message.params.ids), null));
+      break;
+    case 'has-what':
+      outbox.toClient(client, reply(request, hasWhat(tables, message.params.workers), null));
+      break;
+    case 'replicate':
+      takeReplicate(tables, client, request, message.params);
+      break;
+    case 'rebalance':
+      takeRebalance(tables, client, request, message.params);
+      break;
+    case 'retire-workers':
+      takeRetire(tables, client, request, message.params);
+      break;
+    case 'adaptive-target': {
+      const target = adaptiveTarget(tables, message.params.targetDurationMs);
+      outbox.toClient(client, reply(request, target, null));
+      break;
+    }
+    case 'workers-to-close': {
+      const names = workersToClose(tables, message.params.count);
+      outbox.toClient(client, reply(request, names, null));
+      break;
+    }
     default:
-      message satisfies never;
+      takeCoordination(tables, client, message);
   }
+}
+
+/** A plugin that a client asked for is there, or is not to be had. */
+export function answerPluginLoaded(tables: Tables, event: PluginLoaded): void {
+  const { client: session, request, isNew, failure: why } = event;
+  const client = tables.clients.get(session);
+  if (client === undefined) return;
+  tables.outbox.toClient(client, reply(request, why === null ? isNew : null, why));
 }
 
 /** Answers those who waited for as many workers as there are now. */
@@ -100,12 +149,12 @@ function serve(
   outbox.instruct({ do: 'refuse-data', asker, failure: refusal });
 }
 
-/** One that is not about to leave, where there is one. */
+/** One that is there to stay, where there is one. */
 function pickHolder(task: TaskState, except: WorkerState | null): WorkerState | null {
   let leaving: WorkerState | null = null;
   for (const holder of eachItem(task.holders)) {
     if (holder === except) continue;
-    if (!holder.isLeaving) return holder;
+    if (!holder.isLeaving && holder.away === null) return holder;
     leaving = holder;
   }
   return leaving;

@@ -1,7 +1,7 @@
 /** What tasks need of workers: interned, so that there is one queue for each distinct need. */
 import type { ResourceAmounts, TaskOptions } from '@farm/protocol/core';
 
-import { readyQueue } from './queueing.ts';
+import { ReadyQueue } from './ready-queue.ts';
 import { AMOUNT_MAX, fromUnits, toUnits } from './resources.ts';
 import type { ResourceNeed } from './resources.ts';
 import type { Requirement, WorkerState } from './state.ts';
@@ -44,7 +44,7 @@ export function internRequirement(
     isPlain: need.threads === 1 && need.needs.length === 0,
     fits: new Set(),
     preferred: new Set(),
-    queue: readyQueue(),
+    queue: new ReadyQueue(tables.sharedLane),
     ready: 0,
     blocks: 0,
     isFresh: false,
@@ -88,7 +88,7 @@ export function hasCapacity(requirement: Requirement, worker: WorkerState): bool
 }
 
 /** Whether the restriction names the worker: by name, address or host; without one, it does. */
-export function isNamedBy({ workers }: Requirement, { hello }: WorkerState): boolean {
+export function isNamedBy({ workers }: Pick<Requirement, 'workers'>, { hello }: WorkerState): boolean {
   if (workers.length === 0) return true;
   return workers.some(
     (wanted) => wanted === hello.name || wanted === hello.host || isAddress(wanted, hello.address),

@@ -111,7 +111,7 @@ export class RunBatch {
 }
 
 /** Where a worker can fetch a result from: those on its own host first. */
-function holderAddresses(task: TaskState, worker: WorkerState): string[] {
+export function holderAddresses(task: TaskState, worker: WorkerState): string[] {
   const near: string[] = [];
   const far: string[] = [];
   for (const { hello } of eachItem(task.holders)) {

@@ -1,26 +1,37 @@
 import type { ClientMessage, SchedulerInfo, WorkerHello, WorkerMessage } from '@farm/protocol/core';
 
+import { endLeases, loseClient, loseSight, regainClient, regainSight, runLeases } from './away.ts';
 import { RangeTable } from './collections/range-table.ts';
 import { resolveConfig } from './config.ts';
 import type { SchedulerConfig } from './config.ts';
+import { expireWaiting } from './coordination/answers.ts';
+import { sharedCount } from './coordination/sessions.ts';
+import { endDelays } from './delays.ts';
 import type { SchedulerEvent } from './events.ts';
+import type { TaskCounts } from './durations.ts';
 import { defineFunction } from './functions.ts';
 import { schedulerInfo } from './info.ts';
 import type { SchedulerInstruction } from './instructions.ts';
 import { beginShutdown, checkTime } from './lifecycle.ts';
 import { addWorker, findRefusal, removeWorker, retireWorker } from './membership.ts';
+import { observe, observedClient, setObserving } from './observations.ts';
 import { place } from './placement.ts';
 import { cancelRange, releaseRange, removeClient, retryTasks } from './release.ts';
-import { answerWorkersAwaited, takeAsk, takeGetRelayed, takeGetResult } from './requests.ts';
+import { answerPluginLoaded, answerWorkersAwaited, takeAsk, takeGetRelayed, takeGetResult } from './requests.ts';
+import { laneOf } from './ready-queue.ts';
+import { dropSurplus } from './replication.ts';
 import { internRequirement } from './requirements.ts';
+import { advanceDrain } from './retire.ts';
+import { placeScatters, takeScatter } from './scatter.ts';
 import { ClientState } from './state.ts';
 import type { Submission, WorkerState } from './state.ts';
+import { steal } from './stealing.ts';
 import { takeSubmit } from './submission.ts';
 import { Tables } from './tables.ts';
-import type { TaskCounts } from './tables.ts';
 import { settle } from './transitions.ts';
 import { validateTables } from './validate.ts';
 import {
+  takeAcquireFailed,
   takeFinished,
   takeHeartbeat,
   takeHolding,
@@ -40,9 +51,15 @@ export interface SchedulerStatistics {
   readonly runs: number;
   /** Reports about runs that were given up or are unknown. */
   readonly staleReports: number;
+  /** Unstarted runs that idle workers got from loaded ones, and that these would not give up. */
+  readonly runsMoved: number;
+  readonly runsKept: number;
   /** Small results kept, and what they are counted as. */
   readonly values: number;
   readonly valueBytes: number;
+  /** Names of shared objects and values of the metadata, and the bytes of shared values. */
+  readonly shared: number;
+  readonly sharedBytes: number;
 }
 
 /**
@@ -58,6 +75,7 @@ export class SchedulerCore {
 
   constructor(config: SchedulerConfig) {
     this.#tables = new Tables(resolveConfig(config));
+    setObserving(this.#tables, this.#tables.config.observe);
     internRequirement(this.#tables, { resources: [], workers: [], allowOtherWorkers: false });
   }
 
@@ -78,12 +96,22 @@ export class SchedulerCore {
     const tables = this.#tables;
     for (const event of events) {
       // Clocks may be set back; durations and deadlines here never go below zero for that.
+      runLeases(tables, event.nowMs - tables.nowMs);
       tables.nowMs = Math.max(tables.nowMs, event.nowMs);
       this.#take(event);
       settle(tables);
     }
+    expireWaiting(tables);
+    endLeases(tables);
+    endDelays(tables);
+    settle(tables);
+    placeScatters(tables);
+    advanceDrain(tables);
+    dropSurplus(tables);
+    settle(tables);
     tables.cause = 'placed';
     place(tables);
+    steal(tables);
     settle(tables);
     answerWorkersAwaited(tables);
     checkTime(tables);
@@ -111,8 +139,12 @@ export class SchedulerCore {
       requirements: requirements.size,
       runs: this.#tables.nextRun - 1,
       staleReports: this.#tables.staleReports,
+      runsMoved: this.#tables.runsMoved,
+      runsKept: this.#tables.runsKept,
       values: values.count,
       valueBytes: values.bytes,
+      shared: sharedCount(this.#tables),
+      sharedBytes: this.#tables.coordination.items.bytes,
     };
   }
 
@@ -146,6 +178,16 @@ export class SchedulerCore {
         removeClient(tables, client);
         break;
       }
+      case 'client-away': {
+        const client = tables.clients.get(event.client);
+        if (client !== undefined) loseClient(tables, client, event.reason);
+        break;
+      }
+      case 'client-back': {
+        const client = tables.clients.get(event.client);
+        if (client !== undefined) regainClient(tables, client);
+        break;
+      }
       case 'worker-connected':
         tables.cause = `worker ${event.hello.name} joined`;
         addWorker(tables, event.worker, event.hello);
@@ -162,7 +204,21 @@ export class SchedulerCore {
         if (worker !== undefined) removeWorker(tables, worker, event.reason);
         break;
       }
+      case 'worker-away': {
+        const worker = tables.workers.get(event.worker);
+        if (worker !== undefined) loseSight(tables, worker, event.reason);
+        break;
+      }
+      case 'worker-back': {
+        const worker = tables.workers.get(event.worker);
+        if (worker !== undefined) regainSight(tables, worker);
+        break;
+      }
       case 'tick':
+        break;
+      case 'plugin-loaded':
+        setObserving(tables, event.observe);
+        answerPluginLoaded(tables, event);
         break;
       case 'shutdown-asked':
         beginShutdown(tables, event.reason);
@@ -182,6 +238,8 @@ export class SchedulerCore {
         return null;
       case 'submit':
         return takeSubmit(tables, client, message);
+      case 'scatter':
+        return takeScatter(tables, client, message);
       case 'release':
         for (const [first, count] of pairs(message.ranges)) {
           releaseRange(tables, client, first, count);
@@ -232,6 +290,9 @@ export class SchedulerCore {
       case 'holding':
         takeHolding(tables, worker, message);
         break;
+      case 'acquire-failed':
+        takeAcquireFailed(tables, worker, message);
+        break;
       case 'input-missing':
         takeInputMissing(tables, worker, message);
         break;
@@ -239,9 +300,10 @@ export class SchedulerCore {
         takeGetRelayed(tables, worker, message);
         break;
       case 'worker-heartbeat':
-        takeHeartbeat(worker, message);
+        takeHeartbeat(tables, worker, message);
         break;
       case 'leaving':
+        worker.hasSaidLeaving = true;
         retireWorker(tables, worker);
         break;
       case 'data-failed':
@@ -260,8 +322,12 @@ export class SchedulerCore {
       return;
     }
     const futures = new RangeTable<Submission>();
-    tables.clients.set(session, new ClientState(session, hello, futures));
+    const lane = laneOf(tables, hello);
+    const client = new ClientState(session, hello, futures, lane);
+    tables.clients.set(session, client);
     tables.busyMs = tables.nowMs;
+    if (!tables.isObserved) return;
+    observe(tables, { kind: 'addClient', about: observedClient(client) });
   }
 
   #dropClient(client: ClientState, reason: string): void {

@@ -14,12 +14,14 @@ import type {
   WorkerMetrics,
 } from '@farm/protocol/core';
 
-import type { Heap } from './collections/heap.ts';
 import type { OneOrMany } from './collections/one-or-many.ts';
 import type { RangeTable } from './collections/range-table.ts';
+import type { Death } from './deaths.ts';
 import type { Prefix } from './durations.ts';
 import { nameAt, type Naming } from './naming.ts';
+import type { Lane, ReadyQueue } from './ready-queue.ts';
 import type { ResourceNeed, ResourcePool } from './resources.ts';
+import type { Span } from './spans.ts';
 import type { ValueArena } from './values.ts';
 
 /** Flag of a block's task: the submitting client wants it. */
@@ -66,7 +68,7 @@ export interface Requirement {
   readonly fits: Set<WorkerState>;
   /** Those of `fits` that a loose restriction names. */
   readonly preferred: Set<WorkerState>;
-  readonly queue: Heap<QueueEntry>;
+  readonly queue: ReadyQueue;
   /** Tasks in state queued or no-worker. */
   ready: number;
   /** Blocks that name it. */
@@ -83,10 +85,16 @@ export interface Requirement {
 export class QueueEntry {
   readonly block: Block;
   readonly task: TaskState | null;
+  /** Number of the root it ranks with, see `order.ts`. */
+  readonly rank: number;
+  /** Of those with the same rank, the deeper one comes first. */
+  readonly depth: number;
 
-  constructor(block: Block, task: TaskState | null) {
+  constructor(block: Block, task: TaskState | null, rank: number, depth: number) {
     this.block = block;
     this.task = task;
+    this.rank = rank;
+    this.depth = depth;
   }
 }
 
@@ -97,12 +105,21 @@ export class Block {
   readonly count: number;
   /** Order of submission. */
   readonly order: number;
+  /** Burst of submits it belongs to: earlier ones are placed first, see `order.ts`. */
+  generation: number;
+  /** Whose share of the workers it counts to. */
+  readonly lane: Lane;
   readonly naming: Naming;
   readonly fn: FunctionState;
   readonly requirement: Requirement;
   readonly retries: number;
   readonly priority: number;
   readonly timeoutMs: number | null;
+  readonly retryDelayMs: number;
+  readonly retryOn: readonly string[];
+  readonly rerunOnLoss: boolean;
+  /** Its tasks are values that a client handed over: they have no lineage. */
+  readonly isScattered: boolean;
   readonly args: Uint8Array;
   /** Null for a block of one. Use {@link argStart} and {@link argEnd}. */
   readonly argEnds: Uint8Array | null;
@@ -121,13 +138,21 @@ export class Block {
   /** Tasks that are queued and have no record of their own. */
   unmade = 0;
   values: ValueArena | null = null;
+  /** Where its tasks are counted; null where the user gave no names. */
+  readonly span: Span | null;
 
   constructor(fields: {
     readonly first: number;
     readonly order: number;
+    readonly generation?: number;
     readonly naming: Naming;
     readonly fn: FunctionState;
-    readonly options: Pick<TaskOptions, 'retries' | 'priority' | 'timeoutMs'>;
+    readonly options: Omit<
+      TaskOptions,
+      'resources' | 'workers' | 'allowOtherWorkers' | 'spans'
+    >;
+    readonly isScattered?: boolean;
+    readonly span?: Span | null;
     readonly requirement: Requirement;
     readonly args: Uint8Array;
     readonly argEnds: Uint8Array | null;
@@ -138,11 +163,18 @@ export class Block {
     this.first = fields.first;
     this.count = count;
     this.order = fields.order;
+    this.generation = fields.generation ?? 0;
+    this.lane = fields.owner.lane;
     this.naming = fields.naming;
     this.fn = fields.fn;
     this.retries = fields.options.retries;
     this.priority = fields.options.priority;
     this.timeoutMs = fields.options.timeoutMs;
+    this.retryDelayMs = fields.options.retryDelayMs;
+    this.retryOn = fields.options.retryOn;
+    this.rerunOnLoss = fields.options.rerunOnLoss;
+    this.isScattered = fields.isScattered ?? false;
+    this.span = fields.span ?? null;
     this.requirement = fields.requirement;
     this.args = fields.args;
     this.argEnds = fields.argEnds;
@@ -167,7 +199,8 @@ export function argEnd(block: Block, index: number): number {
 
 /** A want besides that of the block's owner. */
 export interface Want {
-  readonly client: ClientState;
+  /** Null for shared values that the task is in: they are told nothing. */
+  readonly client: ClientState | null;
   readonly id: number;
 }
 
@@ -179,8 +212,14 @@ export class Trouble {
   attempts = 1;
   retriesUsed = 0;
   inputMisses = 0;
-  /** Workers that died while it may have been executing, with the reason. */
-  readonly deaths: string[] = [];
+  /** Deaths of workers while it may have been executing. */
+  readonly deaths: Death[] = [];
+  /** It stays waiting until then; null where nothing holds it back. */
+  delayedUntilMs: number | null = null;
+  /** It saw too many deaths: it errs when its delay is over. */
+  isCondemned = false;
+  /** Where its last run failed: another worker is preferred. */
+  avoided: WorkerState | null = null;
 }
 
 /** One run of a task on a worker, from assignment until the worker says it is over. */
@@ -188,8 +227,8 @@ export interface Assignment {
   readonly run: number;
   readonly worker: WorkerState;
   readonly requirement: Requirement;
-  /** What it adds to the worker's occupancy. */
-  readonly expectedUs: number;
+  /** What it adds to the worker's occupancy; more once it takes longer than that. */
+  expectedUs: number;
   /** What is sent ahead should not count on its slots soon being free. */
   readonly isLong: boolean;
   readonly taskNumber: number;
@@ -197,8 +236,21 @@ export interface Assignment {
   task: TaskState | null;
   /** The worker said so in a heartbeat. */
   isExecuting: boolean;
+  /** When the worker first said so; null while it has not. */
+  executingSinceMs: number | null;
+  /** Where it is to go instead, while its worker is asked for it; see `stealing.ts`. */
+  move: Move | null;
+  /** Until then it is not asked for (again). */
+  staysUntilMs: number;
   /** A given up run of the task left its result on this worker. */
   hasStaleCopy: boolean;
+}
+
+/** An unstarted run on its way from a loaded worker to an idle one. */
+export interface Move {
+  readonly thief: WorkerState;
+  /** What leaves the one's occupancy and adds to the other's. */
+  readonly expectedUs: number;
 }
 
 const NO_TASKS: readonly TaskState[] = [];
@@ -210,6 +262,10 @@ export class TaskState {
   state: TaskStateName;
   /** Dependencies that are not in memory; kept while waiting. */
   waitingOn = 0;
+  /** Number of the first root it descends from; 0 for a root. */
+  rank = 0;
+  /** Dependencies between it and the root farthest up; 0 for a root. */
+  depth = 0;
   /** Dependents that are waiting, ready or processing. */
   needers = 0;
   /** Each once. */
@@ -249,6 +305,12 @@ export class TaskState {
   }
 }
 
+/** A connection is lost: until when it may come back, by `Tables.awakeMs`. */
+export interface Away {
+  readonly endMs: number;
+  readonly reason: string;
+}
+
 /** A connected worker. */
 export class WorkerState {
   /** The session's name, chosen by the shell. */
@@ -268,8 +330,24 @@ export class WorkerState {
   threadsLong = 0;
   /** Expected work assigned. */
   occupancyUs = 0;
+  /** It has more runs than slots. */
+  isLoaded = false;
+  /** Expected work that is being taken away from it. */
+  outgoingUs = 0;
+  /** Expected work, and number of runs, that are being taken from others for it. */
+  incomingUs = 0;
+  incomingRuns = 0;
+  /** Bytes of the results it holds, and of those it was told to fetch or keep. */
+  heldBytes = 0;
+  incomingBytes = 0;
   /** It gets no new runs: it leaves. */
   isLeaving = false;
+  /** It leaves since a client asked for it, see `retire.ts`. */
+  isRetiring = false;
+  /** It leaves since it said so, and will not stay whatever happens. */
+  hasSaidLeaving = false;
+  /** It gets no new runs while it has lost its connection, see `away.ts`. */
+  away: Away | null = null;
   metrics: WorkerMetrics | null = null;
   heardMs: number;
 
@@ -303,10 +381,22 @@ export class ClientState {
   readonly hello: ClientHello;
   readonly futures: RangeTable<Submission>;
   readonly functions: Set<FunctionState> = new Set();
+  /** It has lost its connection, see `away.ts`. */
+  away: Away | null = null;
+  /** Its share of the workers. */
+  readonly lane: Lane;
+  /** Its last generation, and when it submitted last; null before it has. */
+  burst: { readonly number: number; readonly lastMs: number } | null = null;
 
-  constructor(session: string, hello: ClientHello, futures: RangeTable<Submission>) {
+  constructor(
+    session: string,
+    hello: ClientHello,
+    futures: RangeTable<Submission>,
+    lane: Lane,
+  ) {
     this.session = session;
     this.hello = hello;
     this.futures = futures;
+    this.lane = lane;
   }
 }

@@ -3,7 +3,10 @@ import type { Failure, Submit, TaskOptions } from '@farm/protocol/core';
 
 import { addBlock, findKey, keysTaken } from './blocks.ts';
 import { withItem } from './collections/one-or-many.ts';
+import { countTasks } from './durations.ts';
 import type { Naming } from './naming.ts';
+import { generationOf, rankBehind } from './order.ts';
+import { observe, observedClient } from './observations.ts';
 import { enqueueBlock } from './queueing.ts';
 import { valueOf } from './replicas.ts';
 import { internRequirement } from './requirements.ts';
@@ -65,9 +68,11 @@ function create(tables: Tables, client: ClientState, message: Submit, fn: Functi
   const block = new Block({
     first: tables.nextTask,
     order: tables.nextBlock++,
+    generation: generationOf(tables, client),
     naming,
     fn,
     options,
+    span: tables.spans.get(options.spans, tables.nowMs),
     requirement,
     // Views of what arrived: kept as they are, they would keep the whole frame.
     args: new Uint8Array(message.args),
@@ -77,6 +82,10 @@ function create(tables: Tables, client: ClientState, message: Submit, fn: Functi
   });
   tables.nextTask += count;
   addBlock(tables, block, refusal === null);
+  if (tables.isObserved) {
+    const about = { client: observedClient(client), fn: fn.name, key, indexFrom, count };
+    observe(tables, { kind: 'submit', about });
+  }
   if (refusal !== null || hasDependencies) {
     for (let index = 0; index < count; index++) {
       const task = new TaskState(block, index, 'released');
@@ -85,10 +94,10 @@ function create(tables: Tables, client: ClientState, message: Submit, fn: Functi
       else connect(client, task, message);
       review(tables, task);
     }
-    tables.counts.released += count;
+    countTasks(tables, block, null, 'released', count);
   } else {
     const state = requirement.fits.size > 0 ? 'queued' : 'no-worker';
-    tables.counts[state] += count;
+    countTasks(tables, block, null, state, count);
     const { cause, nowMs } = tables;
     tables.story.add(naming, 0, count, 'released', state, cause, null, null, nowMs);
     enqueueBlock(tables, block);
@@ -102,10 +111,15 @@ function attach(tables: Tables, client: ClientState, message: Submit): boolean {
   if (place === undefined) return false;
   const task = recordOf(place.block, place.index);
   if (task === null || task.state === 'erred' || !isSame(client, task, message)) return false;
-  const { first } = message;
-  task.wants = [...(task.wants ?? []), { client, id: first }];
+  addWant(tables, client, task, message.first);
+  return true;
+}
+
+/** The client wants the task as its future `id`, which is free, and is told how it ended. */
+export function addWant(tables: Tables, client: ClientState, task: TaskState, id: number): void {
+  task.wants = [...(task.wants ?? []), { client, id }];
   const submission: Submission = {
-    first,
+    first: id,
     count: 1,
     block: task.block,
     offset: task.index,
@@ -113,12 +127,14 @@ function attach(tables: Tables, client: ClientState, message: Submit): boolean {
     alive: 1,
   };
   client.futures.add(submission);
+  const why = task.trouble?.failure ?? null;
   if (task.state === 'memory') {
     const value = valueOf(task);
-    tables.outbox.result(client, first, task, value, 0, value?.byteLength ?? 0);
+    tables.outbox.result(client, id, task, value, 0, value?.byteLength ?? 0);
+  } else if (task.state === 'erred' && why !== null) {
+    tables.outbox.failed(client, id, why);
   }
   review(tables, task);
-  return true;
 }
 
 /** Whether a submit asks for just what the task is. */
@@ -159,6 +175,7 @@ function connect(client: ClientState, task: TaskState, message: Submit): void {
   task.dependencies = unique.size === 0 ? NO_TASKS : [...unique];
   if (unique.size < inputs.length) task.inputs = inputs;
   for (const input of unique) input.dependents = withItem(input.dependents, task);
+  rankBehind(task.block, task);
 }
 
 /** Client's ids of the futures in the arguments of task `index`. */
@@ -173,15 +190,21 @@ function references({ depsColumn, depEndsColumn }: Submit, index: number): numbe
 }
 
 /** What is wrong with options that are no resources; null where nothing is. */
-function findSenseless({ priority, retries, timeoutMs }: TaskOptions): string | null {
+function findSenseless({ priority, retries, timeoutMs, retryDelayMs }: TaskOptions): string | null {
   if (!Number.isFinite(priority)) return `priority is ${priority}: give a finite number`;
   if (Number.isNaN(retries) || retries < 0) return `retries is ${retries}: give a number from 0`;
+  if (!(retryDelayMs >= 0 && retryDelayMs < Infinity)) {
+    return `retryDelayMs is ${retryDelayMs}: give a number from 0`;
+  }
   if (timeoutMs === null || timeoutMs > 0) return null;
   return `timeoutMs is ${timeoutMs}: give a number above 0, or null for no limit`;
 }
 
-function findFault(client: ClientState, message: Submit): string | null {
-  const { first, count, key, indexFrom, args, argEndsColumn, depsColumn, depEndsColumn } = message;
+/** What is wrong with the ids and keys of a block, if anything. */
+export function findNamingFault(
+  client: ClientState,
+  { first, count, key, indexFrom }: Pick<Submit, 'first' | 'count' | 'key' | 'indexFrom'>,
+): string | null {
   if (!Number.isInteger(count) || count < 1 || count > LIMITS.blockTasksMax) {
     return `submit of ${count} tasks: a block has 1 to ${LIMITS.blockTasksMax}`;
   }
@@ -201,6 +224,13 @@ function findFault(client: ClientState, message: Submit): string | null {
   if (used !== undefined) {
     return `submit of futures ${first} to ${first + count - 1}, of which some are in use`;
   }
+  return null;
+}
+
+function findFault(client: ClientState, message: Submit): string | null {
+  const { count, key, args, argEndsColumn, depsColumn, depEndsColumn } = message;
+  const wrong = findNamingFault(client, message);
+  if (wrong !== null) return wrong;
   if (!areEnds(argEndsColumn, count, args.byteLength)) {
     return `submit of ${key}: the argument columns do not agree`;
   }

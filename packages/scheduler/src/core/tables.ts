@@ -1,9 +1,13 @@
-import type { TaskStateName } from '@farm/protocol/core';
-
+import { Heap } from './collections/heap.ts';
 import { RangeTable } from './collections/range-table.ts';
 import type { ResolvedConfig } from './config.ts';
-import { Durations } from './durations.ts';
+import { Coordination } from './coordination/coordination.ts';
+import type { Death } from './deaths.ts';
+import type { Delay } from './delays.ts';
+import { Durations, noTasks } from './durations.ts';
+import type { TaskCounts } from './durations.ts';
 import { Outbox } from './outbox.ts';
+import { Lane } from './ready-queue.ts';
 import type {
   Block,
   ClientState,
@@ -12,11 +16,12 @@ import type {
   TaskState,
   WorkerState,
 } from './state.ts';
+import type { CopyBatch, Transfer } from './replication.ts';
+import type { Retirement } from './retire.ts';
+import type { PendingScatter } from './scatter.ts';
+import { SpanTable } from './spans.ts';
 import { Story } from './story.ts';
 import { ValueBudget } from './values.ts';
-
-/** Number of tasks in each state. */
-export type TaskCounts = Record<TaskStateName, number>;
 
 /** A client that waits until enough workers are there. */
 export interface WorkersAwaited {
@@ -30,20 +35,41 @@ export class Tables {
   readonly config: ResolvedConfig;
   /** Clock of the event being handled. */
   nowMs: number;
+  /** Clock of leases, see `away.ts`. */
+  awakeMs = 0;
   /** What is being handled, for the story. */
   cause = 'start';
 
   readonly clients: Map<string, ClientState> = new Map();
   readonly workers: Map<string, WorkerState> = new Map();
   readonly workersByName: Map<string, WorkerState> = new Map();
+  /** Those that have lost their connection. */
+  readonly awayClients: Set<ClientState> = new Set();
+  readonly awayWorkers: Set<WorkerState> = new Set();
   /** Those that get new runs, in order of arrival. */
   readonly accepting: Set<WorkerState> = new Set();
   /** Those of `accepting` with a free slot; whoever got a run last comes last. */
   readonly idle: Set<WorkerState> = new Set();
   /** Workers with room that placement has not looked at. */
   readonly dirty: Set<WorkerState> = new Set();
+  /** Those of `accepting` with more runs than slots. */
+  readonly loaded: Set<WorkerState> = new Set();
   /** Slots of the accepting workers. */
   slots = 0;
+
+  /** The lane of clients without a weight. */
+  readonly sharedLane: Lane = new Lane(1);
+  /** Whether some client asked for a share by weight. */
+  hasWeights = false;
+  /** What the lane that was served last has got: a lane that joins begins there. */
+  servedUs = 0;
+  /** Tasks that were taken from a loaded worker, and for whom. */
+  readonly moved: [task: TaskState, thief: WorkerState][] = [];
+  /** Runs that were taken from a loaded worker, and that it would not give up. */
+  runsMoved = 0;
+  runsKept = 0;
+  /** When loaded and idle workers are compared next. */
+  stealAtMs = 0;
 
   /** By task numbers. */
   readonly blocks: RangeTable<Block> = new RangeTable();
@@ -54,22 +80,35 @@ export class Tables {
   readonly functions: Map<string, FunctionState> = new Map();
   readonly requirements: Map<string, Requirement> = new Map();
   readonly durations: Durations = new Durations();
+  readonly spans: SpanTable = new SpanTable();
   readonly values: ValueBudget;
-  readonly counts: TaskCounts = {
-    released: 0,
-    waiting: 0,
-    queued: 0,
-    'no-worker': 0,
-    processing: 0,
-    memory: 0,
-    erred: 0,
-    forgotten: 0,
-  };
+  readonly counts: TaskCounts = noTasks();
 
   readonly outbox: Outbox = new Outbox();
   readonly story: Story;
+  /** Whether plugins are told what happens. */
+  isObserved = false;
   /** Tasks whose conditions changed: their next state is to be found. */
   readonly reviews: TaskState[] = [];
+  /** Tasks that wait for a moment in time, see `delays.ts`. */
+  readonly delays: Heap<Delay> = new Heap((a, b) => a.dueMs < b.dueMs);
+  /** The last deaths of workers: a nanny may tell more about them. */
+  readonly deaths: Map<string, Death> = new Map();
+  /** Values on their way from a client to a first worker, by task number. */
+  readonly scatters: Map<number, PendingScatter> = new Map();
+  /** Those of them that have no worker yet. */
+  scattersUnplaced: PendingScatter[] = [];
+  /** Copies that are being made, see `replication.ts`. */
+  readonly copies: Set<CopyBatch> = new Set();
+  readonly transfers: Map<TaskState, Map<WorkerState, Transfer>> = new Map();
+  /** Results of which more than one copy is to be kept. */
+  readonly copiesWanted: Map<TaskState, number> = new Map();
+  /** Results with copies that may be too many, and since when; the oldest first. */
+  readonly surplus: Map<TaskState, number> = new Map();
+  /** Workers that are to go without loss. */
+  readonly retirements: Set<Retirement> = new Set();
+  /** What clients share: locks, queues, datasets, … */
+  readonly coordination: Coordination = new Coordination();
   needsPlacement = false;
   workersAwaited: WorkersAwaited[] = [];
 
@@ -77,6 +116,7 @@ export class Tables {
   nextRun = 1;
   nextFunction = 1;
   nextBlock = 1;
+  nextGeneration = 1;
 
   /** When there was work last. */
   busyMs: number;

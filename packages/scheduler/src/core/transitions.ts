@@ -3,13 +3,18 @@
  * for review; `settle` then moves each along the edges of the table until its state agrees with its
  * conditions. What workers report moves tasks directly (`complete`, `fail`, `sendBack`).
  */
-import { invariant } from '@farm/protocol/core';
+import { failure, invariant } from '@farm/protocol/core';
 import type { Failure, TaskStateName } from '@farm/protocol/core';
 
 import { eachItem, withoutItem } from './collections/one-or-many.ts';
 import { dropBlock } from './blocks.ts';
+import { condemnation } from './deaths.ts';
+import { countTasks } from './durations.ts';
+import { hastenInputs } from './order.ts';
 import { dequeue, dequeueUnmade, enqueue } from './queueing.ts';
 import { addHolder, freeResult, isHeld, keepValue } from './replicas.ts';
+import { forgetCopies, noteSurplus } from './replication.ts';
+import { whyTooLarge } from './input-size.ts';
 import { GONE, TaskState, Trouble, WANTED } from './state.ts';
 import type { Assignment, Block, ClientState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
@@ -74,13 +79,14 @@ export function isUnfinished(task: TaskState): boolean {
   );
 }
 
-/** The clients that want it, and what they call it. */
+/** The clients that want it, and what they call it. Shared values it is in are passed over. */
 export function eachWant(task: TaskState, visit: (client: ClientState, id: number) => void): void {
   const { block, index } = task;
   if (block.owner !== null && ((block.flags[index] ?? 0) & WANTED) !== 0) {
     visit(block.owner, block.ownerFirst + index);
   }
-  if (task.wants !== null) for (const { client, id } of task.wants) visit(client, id);
+  if (task.wants === null) return;
+  for (const { client, id } of task.wants) if (client !== null) visit(client, id);
 }
 
 /** The record of a block's task, made where it has none; null where the task is forgotten. */
@@ -97,7 +103,7 @@ export function recordOf(block: Block, index: number): TaskState | null {
 /** Forgets a task that has no record: it was queued, and nobody wants it. */
 export function forgetUnmade(tables: Tables, block: Block, index: number): void {
   const state = readyState(block);
-  tables.counts[state] -= 1;
+  countTasks(tables, block, state, 'forgotten', 1);
   tell(tables, block, index, state, 'forgotten', null, null);
   dequeueUnmade(tables, block);
   markGone(tables, block, index);
@@ -130,6 +136,8 @@ export function complete(tables: Tables, task: TaskState, outcome: Outcome): voi
   task.assignment = null;
   task.size = outcome.size;
   task.durationUs = outcome.durationUs;
+  const { span } = task.block;
+  if (span !== null) span.computeUs += outcome.durationUs;
   task.ranOn = worker.name;
   addHolder(task, worker);
   const isInline = end > start && end - start === outcome.size;
@@ -144,8 +152,22 @@ export function complete(tables: Tables, task: TaskState, outcome: Outcome): voi
     if (dependent.state !== 'waiting') continue;
     dependent.waitingOn -= 1;
     if (dependent.waitingOn === 0) review(tables, dependent);
+    else hastenInputs(task, dependent);
   }
   if (!isNeeded(task)) review(tables, task);
+}
+
+/** A worker holds what a client handed over: waiting to memory. */
+export function arrive(tables: Tables, task: TaskState, worker: WorkerState): void {
+  task.ranOn = worker.name;
+  addHolder(task, worker);
+  move(tables, task, 'memory', null, worker.name);
+  eachWant(task, (client, id) => tables.outbox.result(client, id, task, null, 0, 0));
+  for (const dependent of eachItem(task.dependents)) {
+    if (dependent.state !== 'waiting') continue;
+    dependent.waitingOn -= 1;
+    if (dependent.waitingOn === 0) review(tables, dependent);
+  }
 }
 
 /** It ended badly, for good: processing or waiting to erred. The assignment is over already. */
@@ -176,6 +198,17 @@ export function sendBack(tables: Tables, task: TaskState): void {
   review(tables, task);
 }
 
+/** Its run was taken back before it began: processing to waiting. It is no attempt. */
+export function sendBackUnstarted(tables: Tables, task: TaskState): void {
+  const run = task.assignment?.run ?? null;
+  const worker = task.assignment?.worker.name ?? null;
+  task.assignment = null;
+  if (task.trouble !== null) task.trouble.attempts -= 1;
+  countMissing(tables, task, task.trouble);
+  move(tables, task, 'waiting', run, worker);
+  review(tables, task);
+}
+
 /** What is remembered of a task with a history. */
 export function troubleOf(task: TaskState): Trouble {
   task.trouble ??= new Trouble();
@@ -194,8 +227,15 @@ function nextState(task: TaskState): TaskStateName | null {
     case 'released':
       return 'waiting';
     case 'waiting':
-      if (task.trouble !== null && task.trouble.failure !== null) return 'erred';
-      return task.waitingOn === 0 ? readyState(task.block) : null;
+      if (task.trouble !== null) {
+        const { failure, delayedUntilMs, isCondemned } = task.trouble;
+        if (failure !== null) return 'erred';
+        if (delayedUntilMs !== null) return null;
+        if (isCondemned) return 'erred';
+      }
+      // What a client hands over is in memory as soon as a worker says so.
+      if (task.waitingOn > 0 || task.block.isScattered) return null;
+      return readyState(task.block);
     case 'queued':
     case 'no-worker': {
       if (task.waitingOn > 0) return 'waiting';
@@ -217,6 +257,8 @@ function readyState(block: Block): 'queued' | 'no-worker' {
 
 function releasedToWaiting(tables: Tables, task: TaskState): void {
   for (const dependency of task.dependencies) dependency.needers += 1;
+  const why = whyNotAgain(tables, task);
+  if (why !== null) troubleOf(task).failure ??= why;
   countMissing(tables, task, task.trouble);
   move(tables, task, 'waiting');
 }
@@ -227,7 +269,7 @@ function releasedToForgotten(tables: Tables, task: TaskState): void {
     if (!isNeeded(dependency)) review(tables, dependency);
   }
   const { block, index } = task;
-  tables.counts.released -= 1;
+  countTasks(tables, block, 'released', 'forgotten', 1);
   tell(tables, block, index, 'released', 'forgotten', null, null);
   task.state = 'forgotten';
   block.tasks[index] = undefined;
@@ -235,21 +277,50 @@ function releasedToForgotten(tables: Tables, task: TaskState): void {
 }
 
 function waitingToReady(tables: Tables, task: TaskState): void {
+  const why = whyTooLarge(task);
+  if (why !== null) {
+    fail(tables, task, why);
+    return;
+  }
   enqueue(tables, task);
   move(tables, task, readyState(task.block));
 }
 
 function waitingToErred(tables: Tables, task: TaskState): void {
-  const why = task.trouble?.failure ?? null;
+  const { trouble } = task;
+  const isCondemned = trouble?.isCondemned === true;
+  const why = trouble?.failure ?? (isCondemned ? condemnation(task) : null);
   invariant(why !== null, `${task.key} errs for no reason`);
   fail(tables, task, why);
 }
 
 function waitingToReleased(tables: Tables, task: TaskState): void {
   task.waitingOn = 0;
-  if (task.trouble !== null) task.trouble.failure = null;
+  if (task.trouble !== null) {
+    task.trouble.failure = null;
+    task.trouble.delayedUntilMs = null;
+    task.trouble.isCondemned = false;
+  }
+  tables.scatters.delete(task.number);
   move(tables, task, 'released');
   stopNeeding(tables, task);
+}
+
+/** Why a task without a result cannot get one; null where it can. */
+function whyNotAgain(tables: Tables, { key, block, ranOn, number }: TaskState): Failure | null {
+  if (block.isScattered) {
+    if (tables.scatters.has(number)) return null;
+    const where = ranOn === '' ? '' : `, last held by worker ${ranOn},`;
+    const why =
+      `${key} is scattered data${where} and is lost: it cannot be recomputed, scatter it again. ` +
+      'Copies on several workers (broadcast) outlive the loss of one';
+    return failure('ERR_LOST_DATA', why, key, ranOn === '' ? null : ranOn, null);
+  }
+  if (block.rerunOnLoss || ranOn === '') return null;
+  const why =
+    `the result of ${key} was lost with its worker, and it must not run twice (rerunOnLoss is ` +
+    'false): look at what it did, then submit it anew';
+  return failure('ERR_LOST_DATA', why, key, ranOn, null);
 }
 
 function readyToWaiting(tables: Tables, task: TaskState): void {
@@ -284,6 +355,7 @@ function processingToReleased(tables: Tables, task: TaskState): void {
 
 function memoryToReleased(tables: Tables, task: TaskState): void {
   const isLost = !isHeld(task);
+  forgetCopies(tables, task);
   freeResult(tables, task);
   move(tables, task, 'released');
   if (!isLost) return;
@@ -322,6 +394,7 @@ function stopNeeding(tables: Tables, task: TaskState): void {
   for (const dependency of task.dependencies) {
     dependency.needers -= 1;
     if (!isNeeded(dependency)) review(tables, dependency);
+    else if (dependency.needers === 0) noteSurplus(tables, dependency);
   }
 }
 
@@ -339,8 +412,7 @@ function move(
   worker: string | null = null,
 ): void {
   const { state, block, index } = task;
-  tables.counts[state] -= 1;
-  tables.counts[to] += 1;
+  countTasks(tables, block, state, to, 1);
   task.state = to;
   tell(tables, block, index, state, to, run, worker);
 }

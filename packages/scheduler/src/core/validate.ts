@@ -1,12 +1,29 @@
 import { invariant } from '@farm/protocol/core';
+import type { TaskStateName } from '@farm/protocol/core';
 
 import { eachItem, hasItem } from './collections/one-or-many.ts';
+import { validateCoordination } from './coordination/validate.ts';
+import { noTasks } from './durations.ts';
+import type { Prefix, TaskCounts } from './durations.ts';
 import { isInBlockQueue } from './queueing.ts';
+import type { Span } from './spans.ts';
 import { GONE, WANTED } from './state.ts';
 import type { Block, Requirement, TaskState, WorkerState } from './state.ts';
-import type { Tables, TaskCounts } from './tables.ts';
+import type { Tables } from './tables.ts';
 import { isNeeded, isUnfinished } from './transitions.ts';
+import { validateData } from './validate-data.ts';
 import { fitsNow } from './workload.ts';
+
+const STATES: readonly TaskStateName[] = [
+  'released',
+  'waiting',
+  'queued',
+  'no-worker',
+  'processing',
+  'memory',
+  'erred',
+  'forgotten',
+];
 
 /**
  * Checks all that must hold between two `handle`s.
@@ -14,11 +31,19 @@ import { fitsNow } from './workload.ts';
  * @throws FarmError `ERR_INTERNAL` naming what does not hold.
  */
 export function validateTables(tables: Tables): void {
-  const counts = emptyCounts();
+  const counts = noTasks();
+  const byPrefix = new Map<Prefix, TaskCounts>();
+  const bySpan = new Map<Span, TaskCounts>();
   const ready = new Map<Requirement, number>();
   let values = 0;
   for (const block of tables.blocks) {
-    validateBlock(tables, block, counts, ready);
+    const own = noTasks();
+    validateBlock(tables, block, own, ready);
+    addCounts(counts, own);
+    const { prefix } = block.fn;
+    byPrefix.set(prefix, addCounts(byPrefix.get(prefix) ?? noTasks(), own));
+    const { span } = block;
+    if (span !== null) bySpan.set(span, addCounts(bySpan.get(span) ?? noTasks(), own));
     for (const task of block.tasks) {
       if (task === undefined) continue;
       validateTask(tables, task);
@@ -36,6 +61,12 @@ export function validateTables(tables: Tables): void {
     validateRequirement(tables, requirement, ready.get(requirement) ?? 0);
   }
   validateClients(tables);
+  validateCoordination(tables);
+  validatePrefixes(tables, byPrefix);
+  for (const span of tables.spans) validateSpan(span, bySpan.get(span) ?? noTasks());
+  validateMoves(tables);
+  validateData(tables);
+  invariant(tables.moved.length === 0, 'tasks are under way');
   invariant(tables.reviews.length === 0, 'tasks are under review');
   invariant(tables.slots === sum([...tables.accepting], ({ nthreads }) => nthreads), 'slots');
 }
@@ -100,7 +131,9 @@ function validateTask(tables: Tables, task: TaskState): void {
   }
   invariant(needers === task.needers, `${key} has ${needers} needers, counted ${task.needers}`);
   if (state === 'waiting') {
-    invariant(missing > 0, `${key} waits for nothing`);
+    const isHeldBack = (task.trouble?.delayedUntilMs ?? null) !== null;
+    const isArriving = task.block.isScattered;
+    invariant(missing > 0 || isHeldBack || isArriving, `${key} waits for nothing`);
     invariant(missing === task.waitingOn, `${key} waits for ${missing}, not ${task.waitingOn}`);
   }
   if (state === 'queued' || state === 'no-worker') {
@@ -158,9 +191,13 @@ function validateWorker(tables: Tables, worker: WorkerState): void {
     invariant(hasItem(task.holders, worker), `${name} holds ${task.key}, which does not know`);
   }
   invariant(tables.workersByName.get(name) === worker, `${name} is not found by name`);
-  invariant(tables.accepting.has(worker) === !worker.isLeaving, `${name}: accepting`);
-  const isIdle = !worker.isLeaving && worker.threadsUsed < worker.nthreads;
+  const isAccepting = !worker.isLeaving && worker.away === null;
+  invariant(tables.accepting.has(worker) === isAccepting, `${name}: accepting`);
+  invariant(tables.awayWorkers.has(worker) === (worker.away !== null), `${name}: away`);
+  const isIdle = isAccepting && worker.threadsUsed < worker.nthreads;
   invariant(tables.idle.has(worker) === isIdle, `${name}: idle`);
+  const isLoaded = isAccepting && worker.threadsUsed > worker.nthreads;
+  invariant(tables.loaded.has(worker) === isLoaded, `${name}: loaded`);
 }
 
 function validateRequirement(tables: Tables, requirement: Requirement, ready: number): void {
@@ -180,7 +217,14 @@ function validateRequirement(tables: Tables, requirement: Requirement, ready: nu
 }
 
 function validateClients(tables: Tables): void {
+  for (const client of tables.awayClients) {
+    invariant(tables.clients.get(client.session) === client, `${client.session} is away and gone`);
+  }
+  for (const worker of tables.awayWorkers) {
+    invariant(tables.workers.get(worker.session) === worker, `${worker.name} is away and gone`);
+  }
   for (const client of tables.clients.values()) {
+    invariant(tables.awayClients.has(client) === (client.away !== null), `${client.session}: away`);
     for (const { block, alive, isOwner, offset, count, first } of client.futures) {
       let found = 0;
       for (let at = 0; at < count; at++) {
@@ -196,17 +240,46 @@ function validateClients(tables: Tables): void {
   }
 }
 
-function emptyCounts(): TaskCounts {
-  return {
-    released: 0,
-    waiting: 0,
-    queued: 0,
-    'no-worker': 0,
-    processing: 0,
-    memory: 0,
-    erred: 0,
-    forgotten: 0,
-  };
+function addCounts(sums: TaskCounts, more: Readonly<TaskCounts>): TaskCounts {
+  for (const state of STATES) sums[state] += more[state];
+  return sums;
+}
+
+function validateSpan({ path, tasks }: Span, found: Readonly<TaskCounts>): void {
+  const counted = JSON.stringify({ ...tasks, forgotten: 0 });
+  invariant(counted === JSON.stringify(found), `span ${path.join('.')} counts ${counted}`);
+}
+
+function validatePrefixes(tables: Tables, found: ReadonlyMap<Prefix, TaskCounts>): void {
+  for (const prefix of new Set([...found.keys(), ...tables.durations.latest()])) {
+    const counts = found.get(prefix) ?? noTasks();
+    for (const state of STATES) {
+      const is = `${counts[state]} tasks of ${prefix.name} are ${state}`;
+      invariant(counts[state] === prefix.counts[state], `${is}, counted ${prefix.counts[state]}`);
+    }
+  }
+}
+
+/** Runs on their way from one worker to another count on both sides. */
+function validateMoves(tables: Tables): void {
+  const incoming = new Map<WorkerState, { us: number; runs: number }>();
+  for (const victim of tables.workers.values()) {
+    let outgoingUs = 0;
+    for (const { move, run, task } of victim.runs.values()) {
+      if (move === null) continue;
+      invariant(move.thief !== victim, `run ${run} is to move to where it is`);
+      invariant(task === null || task.state === 'processing', `run ${run} moves, unassigned`);
+      outgoingUs += move.expectedUs;
+      const sum = incoming.get(move.thief) ?? { us: 0, runs: 0 };
+      incoming.set(move.thief, { us: sum.us + move.expectedUs, runs: sum.runs + 1 });
+    }
+    invariant(outgoingUs === victim.outgoingUs, `${victim.name}: ${outgoingUs} µs move away`);
+  }
+  for (const worker of tables.workers.values()) {
+    const { us, runs } = incoming.get(worker) ?? { us: 0, runs: 0 };
+    const isCounted = us === worker.incomingUs && runs === worker.incomingRuns;
+    invariant(isCounted, `${worker.name}: ${runs} runs move there`);
+  }
 }
 
 function sum<T>(items: readonly T[], amount: (item: T) => number): number {

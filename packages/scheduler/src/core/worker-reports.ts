@@ -1,6 +1,8 @@
 /** What workers report of their runs and data. A report about a run given up is stale. */
 import { failure } from '@farm/protocol/core';
 import type {
+  AcquireFailed,
+  Failure,
   Finished,
   Holding,
   InputMissing,
@@ -11,9 +13,14 @@ import type {
 
 import { findTask } from './blocks.ts';
 import { eachItem, hasItem } from './collections/one-or-many.ts';
+import { delay, retryDelayMs } from './delays.ts';
 import type { Prefix } from './durations.ts';
 import { addHolder, removeHolder } from './replicas.ts';
-import type { Assignment, TaskState, WorkerState } from './state.ts';
+import { endTransfer, noteSurplus } from './replication.ts';
+import { landScatter } from './scatter.ts';
+import type { Assignment, Block, TaskState, WorkerState } from './state.ts';
+import { keepRun, moveOn } from './stealing.ts';
+import { noteExecution } from './surprises.ts';
 import type { Tables } from './tables.ts';
 import { complete, fail, review, sendBack, troubleOf } from './transitions.ts';
 import { endRun } from './workload.ts';
@@ -26,6 +33,7 @@ export function takeFinished(tables: Tables, worker: WorkerState, message: Finis
   const { runs, sizes, values, ends, durationsUs } = message;
   let prefix: Prefix | null = null;
   let totalUs = 0;
+  let totalBytes = 0;
   let count = 0;
   let start = 0;
   for (let i = 0; i < runs.length; i++) {
@@ -42,20 +50,22 @@ export function takeFinished(tables: Tables, worker: WorkerState, message: Finis
         dropStaleCopy(tables, assignment);
       } else {
         if (task.block.fn.prefix !== prefix) {
-          prefix?.learn(totalUs, count);
+          prefix?.learn(totalUs, totalBytes, count);
           ({ prefix } = task.block.fn);
           totalUs = 0;
+          totalBytes = 0;
           count = 0;
         }
         totalUs += durationUs;
         count += 1;
         const size = sizes[i] ?? 0;
+        totalBytes += size;
         complete(tables, task, { worker, size, durationUs, values, start, end });
       }
     }
     start = end;
   }
-  prefix?.learn(totalUs, count);
+  prefix?.learn(totalUs, totalBytes, count);
 }
 
 /** A run that failed: again while it has retries left, else for good. */
@@ -66,33 +76,64 @@ export function takeRunFailed(tables: Tables, worker: WorkerState, message: RunF
     return;
   }
   const trouble = troubleOf(task);
-  if (trouble.retriesUsed < task.block.retries) {
+  const { retries, retryDelayMs: firstDelayMs } = task.block;
+  if (trouble.retriesUsed < retries && isWorthRetry(task.block, message.failure)) {
     trouble.retriesUsed += 1;
+    trouble.avoided = worker;
     tables.cause = `run failed, retry ${trouble.retriesUsed}: ${message.failure.message}`;
+    if (firstDelayMs > 0) {
+      delay(tables, task, tables.nowMs + retryDelayMs(firstDelayMs, trouble.retriesUsed));
+    }
     sendBack(tables, task);
     return;
   }
-  const { code, message: text, origin, error } = message.failure;
+  const { code, message: text, origin, error, name } = message.failure;
   // The bytes are a view of what arrived, which would stay as a whole.
   const bytes = error === null ? null : new Uint8Array(error);
-  fail(tables, task, failure(code, text, origin, message.failure.worker ?? worker.name, bytes));
+  const ranOn = message.failure.worker ?? worker.name;
+  fail(tables, task, failure(code, text, origin, ranOn, bytes, name));
+}
+
+/** Whether another attempt may help: of any failure, or of those the block names. */
+function isWorthRetry({ retryOn }: Block, { code, name }: Failure): boolean {
+  return retryOn.length === 0 || retryOn.includes(code) || (name !== null && retryOn.includes(name));
 }
 
 /** Runs that are gone, asked for or handed back; `kept` ones end by a report of their own. */
 export function takeStopped(tables: Tables, worker: WorkerState, message: Stopped): void {
   for (const run of message.runs) {
+    const thief = worker.runs.get(run)?.move?.thief ?? null;
     const task = endReported(tables, worker, run);
-    if (task !== null) sendBack(tables, task);
+    if (task === null) continue;
+    if (thief === null) sendBack(tables, task);
+    else moveOn(tables, task, thief);
   }
+  for (const run of message.kept) keepRun(tables, worker.runs.get(run));
 }
 
 /** Copies of results the worker has got. */
 export function takeHolding(tables: Tables, worker: WorkerState, message: Holding): void {
   for (const number of message.tasks) {
     const task = findTask(tables, number);
-    if (task?.state === 'memory') addHolder(task, worker);
-    else dropCopy(tables, worker, number, task);
+    if (task?.state === 'memory') {
+      addHolder(task, worker);
+      if (!endTransfer(tables, task, worker, null)) noteSurplus(tables, task);
+    } else if (task === undefined || !landScatter(tables, task, worker)) {
+      dropCopy(tables, worker, number, task);
+    }
   }
+}
+
+/** A copy that was asked for could not be had. */
+export function takeAcquireFailed(
+  tables: Tables,
+  worker: WorkerState,
+  { task: number, holders }: AcquireFailed,
+): void {
+  const task = findTask(tables, number);
+  if (task === undefined) return;
+  const asked = holders.length === 0 ? 'the scheduler' : holders.join(', ');
+  endTransfer(tables, task, worker, `it could not be fetched from ${asked}`);
 }
 
 /** A run was given up since an input is nowhere to be had: those that were asked hold it no more. */
@@ -123,11 +164,15 @@ export function takeInputMissing(tables: Tables, worker: WorkerState, message: I
 }
 
 /** How the worker is, and what it executes. */
-export function takeHeartbeat(worker: WorkerState, message: WorkerHeartbeat): void {
+export function takeHeartbeat(
+  tables: Tables,
+  worker: WorkerState,
+  message: WorkerHeartbeat,
+): void {
   worker.metrics = message.metrics;
   for (const run of message.executing) {
     const assignment = worker.runs.get(run);
-    if (assignment !== undefined) assignment.isExecuting = true;
+    if (assignment !== undefined) noteExecution(tables, assignment);
   }
 }
 

@@ -86,7 +86,10 @@ describe('blame', () => {
     }
     const [failed] = client.taken('failed');
     expect(failed?.failure).toMatchObject({ code: 'ERR_KILLED_WORKER', origin: 'deadly' });
-    for (let i = 0; i < 3; i++) expect(failed?.failure.message).toContain(`w${i} (signal ${i})`);
+    for (let i = 0; i < 3; i++) {
+      const death = `w${i} on host-of-w${i} (pid 1): signal ${i}`;
+      expect(failed?.failure.message).toContain(death);
+    }
   });
 
   test('tasks that only waited there are not blamed', () => {

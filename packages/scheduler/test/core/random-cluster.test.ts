@@ -18,6 +18,9 @@ const STEPS = 120;
 
 type Status = 'pending' | 'finished' | 'failed';
 
+/** Over all seeds. */
+const stolen = { moved: 0, kept: 0 };
+
 class RandomCluster {
   readonly random: RandomSource;
   readonly farm: SchedulerHarness;
@@ -28,7 +31,14 @@ class RandomCluster {
   constructor(seed: number) {
     this.random = new RandomSource(seed);
     const inlineTotalBytesMax = this.random.pick([0, 350, 10_000_000]) ?? 0;
-    this.farm = new SchedulerHarness({ inlineTotalBytesMax, reserveAfterMs: 20 });
+    // Slow connections: tasks pile up where their inputs are, and move on from there.
+    const stealing = { stealIntervalMs: 5, stealCostMs: 1, stealAgainMs: 20 };
+    this.farm = new SchedulerHarness({
+      inlineTotalBytesMax,
+      reserveAfterMs: 20,
+      bandwidthBytesPerS: 1_000,
+      ...stealing,
+    });
   }
 
   step(): void {
@@ -46,17 +56,23 @@ class RandomCluster {
     else if (worker === undefined || what < 47) this.addWorker();
     else if (what < 50) this.loseWorker(worker);
     else if (what < 51) worker.leave();
+    else if (what < 53) this.cutWorker(worker);
     else if (what < 54) farm.tick(30);
     else if (what < 57) worker.beat(...random.some(worker.runs, 0.5).map(({ run }) => run));
     else if (what < 59) this.reportOther(worker);
     else if (what < 62) this.handBack(worker);
-    else if (what < 68) worker.answerStops();
+    else if (what < 65) worker.answerStops();
+    else if (what < 68) worker.keepRuns();
+    else if (what < 76) this.moveData(client, worker);
     else this.work(worker, 0.1);
+    this.closeRetired();
     this.listen();
   }
 
   addClient(): void {
-    this.clients.push({ fake: this.farm.client(`c${this.#names++}`), futures: new Map() });
+    const { random } = this;
+    const weight = random.chance(0.2) ? 1 + random.below(3) : null;
+    this.clients.push({ fake: this.farm.client(`c${this.#names++}`, { weight }), futures: new Map() });
   }
 
   removeClient(client: (typeof this.clients)[number]): void {
@@ -72,6 +88,12 @@ class RandomCluster {
     const name = `w${this.#names++}`;
     const nthreads = 1 + random.below(3);
     this.workers.push(this.farm.worker(name, { nthreads, resources: amounts(resources) }));
+  }
+
+  /** A worker loses its socket, or gets one again. */
+  cutWorker(worker: FakeWorker): void {
+    if (worker.isCut) worker.mend();
+    else worker.cut();
   }
 
   loseWorker(worker: FakeWorker): void {
@@ -104,7 +126,10 @@ class RandomCluster {
     const kind = random.below(10);
     if (kind === 0) return { resources: amounts({ GPU: 1 + random.below(2) }) };
     if (kind === 1) return { resources: amounts({ threads: 2 }), priority: random.below(3) };
-    if (kind === 2) return { retries: random.below(3) };
+    if (kind === 2) {
+      const retryDelayMs = random.pick([0, 20, 200]) ?? 0;
+      return { retries: random.below(3), retryDelayMs, rerunOnLoss: random.chance(0.7) };
+    }
     if (kind === 3) {
       const workers = ['last', random.pick(this.workers)?.name ?? 'nowhere'];
       return { workers, allowOtherWorkers: random.chance(0.5) };
@@ -120,6 +145,41 @@ class RandomCluster {
 
   cancel({ fake, futures }: (typeof this.clients)[number]): void {
     fake.cancel(...this.random.some([...futures.keys()], 0.1));
+  }
+
+  /** Values are handed over; copies are made, refused, moved; workers retire. */
+  moveData({ fake, futures }: (typeof this.clients)[number], worker: FakeWorker): void {
+    const { random } = this;
+    const kind = random.below(8);
+    const names = random.chance(0.7) ? [] : [worker.name];
+    const ids = random.some([...futures.keys()], 0.2);
+    if (kind === 0) {
+      const values = Array.from({ length: 1 + random.below(3) }, (_, at) => `value ${at}`);
+      const timeoutMs = random.pick([0, 50, 100_000]) ?? 0;
+      const first = fake.scatter(values, { copies: random.below(3), workers: names, timeoutMs });
+      for (let id = first; id < first + values.length; id++) futures.set(id, 'pending');
+    } else if (kind === 1) {
+      fake.ask('replicate', { ids, copies: random.below(4), workers: names });
+    } else if (kind === 2) {
+      fake.ask('rebalance', { ids: [], workers: [] });
+    } else if (kind === 3 && random.chance(0.3)) {
+      const close = random.chance(0.7);
+      const timeoutMs = random.below(100);
+      fake.ask('retire-workers', { workers: [worker.name], count: 0, close, timeoutMs });
+    } else if (kind === 4) {
+      worker.failToAcquire();
+    } else {
+      worker.takeIn();
+    }
+  }
+
+  /** Workers that were told to close do so. */
+  closeRetired(): void {
+    for (const worker of [...this.workers]) {
+      if (worker.taken('close-worker').length === 0) continue;
+      if (this.random.chance(0.8)) worker.leave();
+      this.loseWorker(worker);
+    }
   }
 
   /** A report about a run that is not this worker's, or was once. */
@@ -154,7 +214,7 @@ class RandomCluster {
       if (fetched.length > 0 && random.chance(0.8)) worker.hold(...fetched.map(({ task }) => task));
       if (!worker.runs.includes(run)) continue;
       if (random.chance(failures)) worker.fail(run.key);
-      else if (random.chance(0.3)) worker.finishLarge(run.key, 10_000, random.below(100_000));
+      else if (random.chance(0.3)) worker.finishLarge(run.key, 10_000, random.below(300_000));
       else worker.finish({ [run.key]: `r(${run.key})` }, random.below(1_000));
     }
   }
@@ -184,10 +244,13 @@ class RandomCluster {
   /** Misfortunes end; all work must come to its end. */
   heal(): void {
     const options = { nthreads: 4, resources: amounts({ GPU: 4 }) };
+    for (const worker of this.workers) if (worker.isCut) worker.mend();
     this.workers.push(this.farm.worker('last', options));
     for (let round = 0; round < 2_000 && this.isBusy(); round++) {
+      this.farm.tick(100);
       for (const worker of this.workers) {
         worker.answerStops();
+        worker.takeIn();
         this.work(worker, 0);
       }
       this.listen();
@@ -206,6 +269,9 @@ test.each(Array.from({ length: SEEDS }, (_, index) => FIRST_SEED + index))(
     const cluster = new RandomCluster(seed);
     for (let step = 0; step < STEPS; step++) cluster.step();
     cluster.heal();
+    const { runsMoved, runsKept } = cluster.farm.core.statistics();
+    stolen.moved += runsMoved;
+    stolen.kept += runsKept;
     for (const { futures } of cluster.clients) {
       expect([...futures].filter(([, status]) => status === 'pending')).toEqual([]);
     }
@@ -227,3 +293,8 @@ test.each(Array.from({ length: SEEDS }, (_, index) => FIRST_SEED + index))(
     }
   },
 );
+
+test.runIf(SEEDS >= 100)('runs were taken from loaded workers, and kept by some', () => {
+  expect(stolen.moved).toBeGreaterThan(SEEDS / 10);
+  expect(stolen.kept).toBeGreaterThan(0);
+});

@@ -1,4 +1,6 @@
 import {
+  acquireFailed,
+  ask,
   cancel,
   clientHeartbeat,
   closeClient,
@@ -11,6 +13,7 @@ import {
   packU32,
   release,
   retry,
+  scatter,
   runFailed,
   stopped,
   submit,
@@ -19,10 +22,13 @@ import {
 } from '@farm/protocol/core';
 import type {
   ClientBoundMessage,
+  ClientHello,
   ClientMessage,
   Failure,
+  Questions,
   ResourceAmounts,
   RunDependency,
+  Scatter,
   TaskOptions,
   WorkerBoundMessage,
   WorkerHello,
@@ -107,7 +113,7 @@ export class SchedulerHarness {
   }
 
   /** A connected client. */
-  client(session: string): FakeClient {
+  client(session: string, options: Partial<ClientHello> = {}): FakeClient {
     const client = new FakeClient(this, session);
     this.clients.set(session, client);
     const hello = {
@@ -117,6 +123,7 @@ export class SchedulerHarness {
       version: '0',
       incarnation: session,
       name: session,
+      ...options,
     } as const;
     this.handle({ kind: 'client-connected', nowMs: this.nowMs, client: session, hello });
     return client;
@@ -131,7 +138,7 @@ export class SchedulerHarness {
       role: 'worker',
       protocol: 1,
       version: '0',
-      incarnation: name,
+      incarnation: worker.session,
       name,
       nthreads: 1,
       resources: [],
@@ -152,6 +159,12 @@ export class SchedulerHarness {
   tick(ms: number): void {
     this.nowMs += ms;
     this.handle({ kind: 'tick', nowMs: this.nowMs });
+  }
+
+  /** Time passes, with a tick every half second. */
+  ticks(ms: number): void {
+    const endMs = this.nowMs + ms;
+    while (this.nowMs < endMs) this.tick(Math.min(500, endMs - this.nowMs));
   }
 
   /** Takes out the instructions that are neither messages nor logs. */
@@ -224,7 +237,11 @@ export class FakeClient {
   readonly #harness: SchedulerHarness;
   readonly #defined = new Set<string>();
   readonly #heard: ClientBoundMessage[] = [];
+  /** What waits to be heard; null while it is connected. */
+  #missed: ClientBoundMessage[] | null = null;
+  #unsaid: ClientMessage[] = [];
   nextId = 0;
+  nextRequest = 1_000;
 
   constructor(harness: SchedulerHarness, session: string) {
     this.#harness = harness;
@@ -232,7 +249,7 @@ export class FakeClient {
   }
 
   hear(message: ClientBoundMessage): void {
-    this.#heard.push(message);
+    (this.#missed ?? this.#heard).push(message);
   }
 
   /** Takes out what was heard. */
@@ -259,6 +276,10 @@ export class FakeClient {
   }
 
   say(...messages: readonly ClientMessage[]): void {
+    if (this.#missed !== null) {
+      this.#unsaid.push(...messages);
+      return;
+    }
     const { nowMs } = this.#harness;
     const client = this.session;
     this.#harness.handle(
@@ -297,6 +318,39 @@ export class FakeClient {
     return first;
   }
 
+  /** Hands values over; returns the id of the first. */
+  scatter(values: readonly string[], options: Partial<Scatter> = {}): number {
+    const first = this.nextId;
+    this.nextId += values.length;
+    this.say(
+      scatter({
+        first,
+        count: values.length,
+        key: `${this.session}-value${first}`,
+        indexFrom: values.length === 1 ? null : 0,
+        values: bytes(values.join('')),
+        endsColumn: packU32(ends(values.map((value) => bytes(value).byteLength))),
+        workers: [],
+        copies: 1,
+        timeoutMs: 1_000,
+        ...options,
+      }),
+    );
+    return first;
+  }
+
+  /** Asks a question; returns its number. */
+  ask<M extends keyof Questions>(method: M, params: Questions[M]['params']): number {
+    const request = this.nextRequest++;
+    this.say(ask(request, method, params));
+    return request;
+  }
+
+  /** Takes out the answer to a question; undefined while there is none. The rest is forgotten. */
+  answer(request: number): unknown {
+    return this.taken('reply').find((message) => message.request === request)?.answer;
+  }
+
   release(...ids: readonly number[]): void {
     this.say(release(ids.flatMap((id) => [id, 1])));
   }
@@ -326,6 +380,24 @@ export class FakeClient {
     const { nowMs } = this.#harness;
     this.#harness.handle({ kind: 'client-lost', nowMs, client: this.session, reason });
   }
+
+  /** Its socket is gone. What it says from now on waits, as does what is said to it. */
+  cut(reason = 'socket closed'): void {
+    const { nowMs } = this.#harness;
+    this.#harness.handle({ kind: 'client-away', nowMs, client: this.session, reason });
+    this.#missed = [];
+    this.#unsaid = [];
+  }
+
+  /** It has a socket again: everything that waited arrives. */
+  mend(): void {
+    const { nowMs } = this.#harness;
+    const [missed, unsaid] = [this.#missed ?? [], this.#unsaid];
+    this.#missed = null;
+    this.#harness.handle({ kind: 'client-back', nowMs, client: this.session });
+    this.#heard.unshift(...missed);
+    if (unsaid.length > 0) this.say(...unsaid);
+  }
 }
 
 /** A worker whose messages the test writes. It remembers the runs it was told and not stopped. */
@@ -334,10 +406,19 @@ export class FakeWorker {
   readonly name: string;
   readonly #harness: SchedulerHarness;
   readonly #heard: WorkerBoundMessage[] = [];
+  /** What waits to be heard; null while it is connected. */
+  #missed: WorkerBoundMessage[] | null = null;
+  #unsaid: WorkerMessage[] = [];
   /** Runs told and neither ended nor stopped, in order. */
   runs: ToldRun[] = [];
   /** Runs it was told to stop and has not answered. */
   stopping: number[] = [];
+  /** Those of them that it may keep if they have started. */
+  readonly keepable = new Set<number>();
+  /** Tasks whose values it was given to keep, and has not said to hold. */
+  given: number[] = [];
+  /** Tasks whose results it was told to fetch, and has not answered. */
+  acquiring: number[] = [];
   readonly functions = new Set<number>();
   /** Tasks whose results it holds. */
   readonly data = new Set<number>();
@@ -348,7 +429,37 @@ export class FakeWorker {
     this.name = name;
   }
 
+  /** Whether it has lost its socket. */
+  get isCut(): boolean {
+    return this.#missed !== null;
+  }
+
+  /** Its socket is gone. What it says from now on waits, as does what is said to it. */
+  cut(reason = 'socket closed'): void {
+    const { nowMs } = this.#harness;
+    this.#harness.handle({ kind: 'worker-away', nowMs, worker: this.session, reason });
+    this.#missed = [];
+    this.#unsaid = [];
+  }
+
+  /** It has a socket again: everything that waited arrives. */
+  mend(): void {
+    const { nowMs } = this.#harness;
+    const [missed, unsaid] = [this.#missed ?? [], this.#unsaid];
+    this.#missed = null;
+    this.#harness.handle({ kind: 'worker-back', nowMs, worker: this.session });
+    // What was said while it was away comes before what its return brought about.
+    const later = this.#heard.splice(0);
+    for (const message of missed) this.hear(message);
+    this.#heard.push(...later);
+    if (unsaid.length > 0) this.say(...unsaid);
+  }
+
   hear(message: WorkerBoundMessage): void {
+    if (this.#missed !== null) {
+      this.#missed.push(message);
+      return;
+    }
     this.#heard.push(message);
     switch (message.op) {
       case 'define-worker-function':
@@ -377,6 +488,16 @@ export class FakeWorker {
         break;
       case 'stop':
         this.stopping.push(...message.runs);
+        for (const run of message.runs) {
+          if (message.running) this.keepable.delete(run);
+          else this.keepable.add(run);
+        }
+        break;
+      case 'put-data':
+        this.given.push(...message.tasks);
+        break;
+      case 'acquire':
+        this.acquiring.push(message.task);
         break;
       case 'get-data':
       case 'data-failed':
@@ -405,6 +526,10 @@ export class FakeWorker {
   }
 
   say(...messages: readonly WorkerMessage[]): void {
+    if (this.#missed !== null) {
+      this.#unsaid.push(...messages);
+      return;
+    }
     const { nowMs } = this.#harness;
     const worker = this.session;
     this.#harness.handle(
@@ -456,6 +581,14 @@ export class FakeWorker {
     this.say(runFailed(this.pull(key).run, why, 1_000));
   }
 
+  /** Answers stop messages: those that may be kept are, whether running or over. */
+  keepRuns(): void {
+    const kept = this.stopping.filter((run) => this.keepable.has(run));
+    this.stopping = this.stopping.filter((run) => !this.keepable.has(run));
+    this.keepable.clear();
+    if (kept.length > 0) this.say(stopped([], kept));
+  }
+
   /** Answers stop messages: the runs are gone. */
   answerStops(): void {
     const runs = this.stopping.splice(0);
@@ -470,6 +603,16 @@ export class FakeWorker {
   hold(...tasks: readonly number[]): void {
     for (const task of tasks) this.data.add(task);
     this.say(holding(tasks));
+  }
+
+  /** It holds what it was given, and what it was told to fetch. */
+  takeIn(): void {
+    this.hold(...this.given.splice(0), ...this.acquiring.splice(0));
+  }
+
+  /** It cannot fetch what it was told to. */
+  failToAcquire(): void {
+    this.say(...this.acquiring.splice(0).map((task) => acquireFailed(task, ['tcp://peer:1'])));
   }
 
   missInput(key: string, task: number, holders: readonly string[]): void {

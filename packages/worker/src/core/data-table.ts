@@ -1,4 +1,4 @@
-import { invariant, type RunDependency } from '@farm/protocol/core';
+import { acquireFailed, invariant, type Acquire, type RunDependency } from '@farm/protocol/core';
 
 import type { Outbox, ToInstructions } from './outbox.ts';
 import type { WorkerRun } from './run.ts';
@@ -14,6 +14,8 @@ export interface StoredData {
    * not know of (values that came with a run, freed ones) is dropped with the last run using it.
    */
   isKnown: boolean;
+  /** The scheduler asked for a copy here, and has not been told how that ended. */
+  isAcquired: boolean;
   /** How often unfinished runs name it as an input. */
   uses: number;
   /** Runs that cannot start before it is there; null where there are none, as once stored. */
@@ -78,6 +80,37 @@ export class DataTable {
     return [];
   }
 
+  /** The scheduler wants a copy kept here, whether a run needs it or not. */
+  acquire({ task, size, holders }: Acquire): void {
+    let data = this.#data.get(task);
+    if (data?.state === 'stored') {
+      data.isKnown = true;
+      this.#outbox.holding(task);
+      return;
+    }
+    if (data === undefined) {
+      data = this.#add(task, size);
+      this.flush(this.#out);
+      const others = holders.filter((holder) => holder !== this.#address);
+      this.#out.push({ do: 'fetch', task, sizeBytes: size, holders: others });
+    }
+    data.isAcquired = true;
+  }
+
+  /** The scheduler hands a value over to be kept. Runs that waited for it are returned. */
+  put(task: number, value: Uint8Array): readonly WorkerRun[] {
+    const data = this.#data.get(task) ?? this.#add(task, value.byteLength);
+    this.#outbox.holding(task);
+    data.isKnown = true;
+    data.isAcquired = false;
+    if (data.state === 'stored') return [];
+    // What is dropped must be gone before it is put there anew.
+    this.flush(this.#out);
+    this.#out.push({ do: 'keep', task, value });
+    data.sizeBytes = value.byteLength;
+    return arrive(data);
+  }
+
   /** A run is over: its inputs are no longer protected by it. */
   release(run: WorkerRun): void {
     for (const task of run.inputs) {
@@ -96,6 +129,10 @@ export class DataTable {
     this.#dropped.delete(task);
     data.sizeBytes = sizeBytes;
     data.isKnown = true;
+    if (data.isAcquired) {
+      data.isAcquired = false;
+      this.#outbox.holding(task);
+    }
     return arrive(data);
   }
 
@@ -109,8 +146,9 @@ export class DataTable {
     }
     if (data.state === 'stored') return [];
     data.sizeBytes = sizeBytes;
-    if (data.uses > 0) {
+    if (data.uses > 0 || data.isAcquired) {
       data.isKnown = true;
+      data.isAcquired = false;
       this.#outbox.holding(task);
     }
     const ready = arrive(data);
@@ -119,10 +157,14 @@ export class DataTable {
   }
 
   /** An input is nowhere to be had. The runs that waited for it are returned. */
-  failed(task: number): readonly WorkerRun[] {
+  failed(task: number, holders: readonly string[]): readonly WorkerRun[] {
     const data = this.#data.get(task);
     if (data === undefined || data.state === 'stored') return [];
     data.state = 'lost';
+    if (data.isAcquired) {
+      data.isAcquired = false;
+      this.#outbox.message(acquireFailed(task, holders));
+    }
     this.#dropUnused(data);
     return [...(data.waiting ?? [])];
   }
@@ -150,6 +192,7 @@ export class DataTable {
       sizeBytes,
       state: 'fetching',
       isKnown: false,
+      isAcquired: false,
       uses: 0,
       waiting: null,
     };

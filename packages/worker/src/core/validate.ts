@@ -109,6 +109,7 @@ function checkData({ data, runs }: WorkerState): void {
       entry.state === 'fetching' || entry.isKnown || entry.uses > 0,
       `${name} is kept for nobody`,
     );
+    invariant(!entry.isAcquired || entry.state === 'fetching', `${name} is to be acquired`);
     for (const run of entry.waiting ?? []) {
       invariant(entry.state === 'fetching', `run ${run.run} waits for ${name}, ${entry.state}`);
       invariant(runs.get(run.run) === run, `unknown run ${run.run} waits for ${name}`);

@@ -5,6 +5,7 @@ import {
   workerHeartbeat,
   workerMetrics,
   type Failure,
+  type PutData,
   type Run,
   type WorkerBoundMessage,
 } from '@farm/protocol/core';
@@ -139,7 +140,7 @@ export class WorkerCore {
         this.#makeReady(this.#data.fetched(event.task, event.sizeBytes));
         break;
       case 'input-failed':
-        for (const run of this.#data.failed(event.task)) {
+        for (const run of this.#data.failed(event.task, event.holders)) {
           this.#outbox.inputMissing(run.run, event.task, event.holders);
           this.#end(run);
         }
@@ -176,6 +177,12 @@ export class WorkerCore {
         break;
       case 'stop':
         this.#stop(message.runs, message.running ? 'running' : 'unstarted');
+        break;
+      case 'put-data':
+        this.#put(message);
+        break;
+      case 'acquire':
+        this.#data.acquire(message);
         break;
       case 'close-worker':
         this.#close(message.reason);
@@ -250,6 +257,13 @@ export class WorkerCore {
     }
   }
 
+  #put({ tasks, values, ends }: PutData): void {
+    for (const [index, task] of tasks.entries()) {
+      const value = values.subarray(ends[index - 1] ?? 0, ends[index]);
+      this.#makeReady(this.#data.put(task, value));
+    }
+  }
+
   #makeReady(runs: readonly WorkerRun[]): void {
     for (const run of runs) this.#ready.push(run);
   }
@@ -268,8 +282,8 @@ export class WorkerCore {
 
   #runFailed(run: WorkerRun, why: Failure, durationUs: number, nowMs: number): void {
     this.#slots.leave(run, nowMs);
-    const { code, message, origin, worker, error } = why;
-    const named = failure(code, message, origin, worker ?? this.#name, error);
+    const { code, message, origin, worker, error, name } = why;
+    const named = failure(code, message, origin, worker ?? this.#name, error, name);
     this.#outbox.failed(run.run, named, durationUs);
     if (run.stop !== null) this.#outbox.kept(run.run);
     this.#end(run);

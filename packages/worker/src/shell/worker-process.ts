@@ -1,9 +1,14 @@
 /** Entry of a worker process that a nanny starts. Its one argument is its options as JSON. */
-import type { WorkerProcessOptions } from './nanny/nanny.ts';
+import { PREVIOUS_DEATH, type WorkerProcessOptions } from './nanny/nanny.ts';
 import { runWorker } from './run-worker.ts';
 
 const [, , json = '{}'] = process.argv;
 process.title = 'farm-worker';
 // SAFE: the nanny of this very package wrote it.
 const options = JSON.parse(json) as WorkerProcessOptions;
-process.exit(await runWorker(options));
+const death: unknown = JSON.parse(process.env[PREVIOUS_DEATH] ?? 'null');
+// Nothing that tasks start is to see it.
+delete process.env[PREVIOUS_DEATH];
+// SAFE: as above; the scheduler checks it once more.
+const previousDeath = death as WorkerProcessOptions['previousDeath'];
+process.exit(await runWorker({ ...options, previousDeath: previousDeath ?? null }));

@@ -6,15 +6,19 @@ import {
   FarmError,
   formatAddress,
   formatDuration,
+  livenessTimes,
   parseAddress,
   PROTOCOL_VERSION,
+  reconnect,
   silentLogger,
   type Connection,
   type Dialed,
   type DialOptions,
   type Logger,
   type PeerMessage,
+  type PreviousDeath,
   type ResourceAmounts,
+  type WorkerHello,
 } from '@farm/protocol';
 import { nanoid } from 'nanoid';
 
@@ -71,6 +75,11 @@ export interface WorkerOptions {
    */
   readonly deathTimeoutMs?: number;
   /**
+   * A scheduler that is silent for this long has lost its connection.
+   * @default 15_000
+   */
+  readonly heartbeatTimeoutMs?: number;
+  /**
    * Address of this machine to serve results on; `0.0.0.0` for all.
    * @default the one that reaches the scheduler
    */
@@ -82,6 +91,8 @@ export interface WorkerOptions {
   readonly ports?: readonly number[];
   /** Whether a nanny watches this process. @default false */
   readonly nanny?: boolean;
+  /** How the process before this one died, as its nanny says. @default null */
+  readonly previousDeath?: PreviousDeath | null;
   /** @default silentLogger */
   readonly logger?: Logger;
   /** Takes what tasks write. @default this process's own stdout and stderr */
@@ -100,8 +111,9 @@ export const DEATH_TIMEOUT_MS = 300_000;
 
 /**
  * A worker: connects to a scheduler, runs tasks in threads and processes of its own, keeps their
- * results and serves them to other workers. When the scheduler is lost it starts over with an
- * empty store, until the death timeout.
+ * results and serves them to other workers. When the connection is lost it goes on with its runs and
+ * results for as long as the scheduler waits for it; after that it starts over with an empty store,
+ * until the death timeout.
  *
  * @example
  * await using worker = new Worker({ schedulerFile: 'scheduler.json', nthreads: 2 });
@@ -123,6 +135,8 @@ export class Worker implements AsyncDisposable {
   #session: WorkerSession | undefined;
   #store = new Store();
   #hasConnected = false;
+  /** When the last session lost its scheduler; null while it has it. */
+  #lostAtMs: number | null = null;
   #isStarted = false;
 
   constructor(options: WorkerOptions) {
@@ -209,11 +223,16 @@ export class Worker implements AsyncDisposable {
     }
   }
 
+  #withoutSchedulerMs(): number {
+    return this.#lostAtMs === null ? 0 : performance.now() - this.#lostAtMs;
+  }
+
   /** Tries to connect until it works, is hopeless, or the death timeout is over. */
   async #connect(): Promise<WorkerSession> {
     const { deathTimeoutMs = DEATH_TIMEOUT_MS } = this.#options;
     const deadline = new AbortController();
-    const timer = setTimeout(() => deadline.abort(), Math.min(deathTimeoutMs, TIMER_MS_MAX));
+    const leftMs = Math.max(0, deathTimeoutMs - this.#withoutSchedulerMs());
+    const timer = setTimeout(() => deadline.abort(), Math.min(leftMs, TIMER_MS_MAX));
     const signal = AbortSignal.any([deadline.signal, this.#closing.signal]);
     let last: unknown;
     try {
@@ -249,27 +268,31 @@ export class Worker implements AsyncDisposable {
     const { nthreads, resources = [], memoryLimitBytes = null, nanny = false } = this.#options;
     const target = await findScheduler(this.#options, signal, this.#logger);
     const data = await this.#serveData(target);
+    const hello: WorkerHello = {
+      op: 'hello',
+      role: 'worker',
+      protocol: PROTOCOL_VERSION,
+      version: packageVersion(),
+      // The scheduler knows a session by it; nothing of an earlier one is left.
+      incarnation: nanoid(),
+      name: this.name,
+      nthreads,
+      resources,
+      memoryLimitBytes,
+      address: data.address,
+      host: hostname(),
+      pid: process.pid,
+      localDirectory: this.#directory?.path ?? '',
+      nanny,
+      previousDeath: this.#options.previousDeath ?? null,
+    };
     const { connection, welcome } = await dialScheduler(target, {
       signal,
       logger: this.#logger,
-      hello: {
-        op: 'hello',
-        role: 'worker',
-        protocol: PROTOCOL_VERSION,
-        version: packageVersion(),
-        // The scheduler knows a session by it; nothing of an earlier one is left.
-        incarnation: nanoid(),
-        name: this.name,
-        nthreads,
-        resources,
-        memoryLimitBytes,
-        address: data.address,
-        host: hostname(),
-        pid: process.pid,
-        localDirectory: this.#directory?.path ?? '',
-        nanny,
-      },
+      hello,
+      ...livenessOf(this.#options.heartbeatTimeoutMs),
     });
+    this.#lostAtMs = null;
     this.#store = new Store();
     const session = new WorkerSession({
       connection,
@@ -278,6 +301,10 @@ export class Worker implements AsyncDisposable {
       address: data.address,
       nthreads,
       store: this.#store,
+      reconnect: () => {
+        this.#lostAtMs = performance.now();
+        return this.#resume({ hello, token: target.token, connection, leaseMs: welcome.leaseMs });
+      },
       dialPeer: (address) => this.#dialPeer(address, target.token),
       logger: this.#logger,
       output: this.#options.output ?? writeOut,
@@ -289,6 +316,30 @@ export class Worker implements AsyncDisposable {
     });
     this.#connected.resolve();
     return session;
+  }
+
+  /** Goes on with a session whose socket was lost, while the scheduler waits for that. */
+  async #resume(session: LostSession): Promise<void> {
+    const { hello, token, connection, leaseMs } = session;
+    const { deathTimeoutMs = DEATH_TIMEOUT_MS, heartbeatTimeoutMs } = this.#options;
+    await reconnect(connection, {
+      leaseMs: Math.min(leaseMs, deathTimeoutMs),
+      signal: this.#closing.signal,
+      dial: async (signal) => {
+        const target = await findScheduler(this.#options, signal, silentLogger);
+        if (target.token !== token) {
+          throw new FarmError('ERR_CONNECTION_LOST', `another scheduler is there (${target.from})`);
+        }
+        await dialScheduler(target, {
+          signal,
+          logger: this.#logger,
+          hello,
+          resume: connection,
+          ...livenessOf(heartbeatTimeoutMs),
+        });
+        this.#lostAtMs = null;
+      },
+    });
   }
 
   /** The data server, made anew where the scheduler has another token. */
@@ -354,10 +405,21 @@ export class Worker implements AsyncDisposable {
   }
 }
 
+interface LostSession {
+  readonly hello: WorkerHello;
+  readonly token: string;
+  readonly connection: Dialed<'worker'>['connection'];
+  readonly leaseMs: number;
+}
+
+function livenessOf(deadMs: number | undefined): Pick<DialOptions<'worker'>, 'liveness'> {
+  return deadMs === undefined ? {} : { liveness: livenessTimes(deadMs) };
+}
+
 /** Dials, and says where the address is known from if that fails: a file may be of long ago. */
 async function dialScheduler(
   target: SchedulerTarget,
-  options: Pick<DialOptions<'worker'>, 'hello' | 'signal' | 'logger'>,
+  options: Pick<DialOptions<'worker'>, 'hello' | 'signal' | 'logger' | 'liveness' | 'resume'>,
 ): Promise<Dialed<'worker'>> {
   const { address, token, from } = target;
   try {

@@ -1,4 +1,4 @@
-import { free, stop, workerMetrics } from '@farm/protocol/core';
+import { acquire, free, putData, stop, workerMetrics } from '@farm/protocol/core';
 import { describe, expect, test } from 'vitest';
 
 import { WorkerCore, type WorkerEvent, type WorkerInstruction } from '../../src/core/index.ts';
@@ -193,6 +193,53 @@ describe('inputs', () => {
       instruction.do === 'to-scheduler' ? [] : [instruction.do],
     );
     expect(order).toEqual(['drop', 'keep', 'execute']);
+  });
+});
+
+describe('copies', () => {
+  test('that are asked for are fetched, announced and kept until freed', () => {
+    const { core, handle } = aWorker();
+    const asked = handle(said(acquire(1, 100, ['tcp://me:1', 'tcp://peer:1'])));
+    expect(only(asked, 'fetch')).toMatchObject([{ task: 1, holders: ['tcp://peer:1'] }]);
+    const arrived = handle({ kind: 'input-fetched', nowMs: 1, task: 1, sizeBytes: 100 });
+    expect(messages(arrived)).toEqual([{ op: 'holding', tasks: [1] }]);
+    expect(messages(handle(said(acquire(1, 100, []))))).toEqual([{ op: 'holding', tasks: [1] }]);
+    expect(only(handle(said(free([1]))), 'drop')).toEqual([{ do: 'drop', tasks: [1] }]);
+    expect(core.counts()).toMatchObject(IDLE);
+  });
+
+  test('that cannot be had are told, and leave nothing', () => {
+    const { core, handle } = aWorker();
+    handle(said(acquire(1, 100, ['tcp://peer:1'])));
+    const holders = ['tcp://peer:1'];
+    const failed = handle({ kind: 'input-failed', nowMs: 1, task: 1, holders, reason: 'gone' });
+    expect(messages(failed)).toEqual([{ op: 'acquire-failed', task: 1, holders }]);
+    expect(core.counts()).toMatchObject(IDLE);
+  });
+
+  test('are fetched once, with a run that needs the same input', () => {
+    const { handle } = aWorker();
+    handle(said(aRun([5], { dependencies: [[anInput(1)]] })));
+    expect(handle(said(acquire(1, 100, ['tcp://peer:1'])))).toEqual([]);
+    const arrived = handle({ kind: 'input-fetched', nowMs: 1, task: 1, sizeBytes: 100 });
+    expect(placed(arrived)).toEqual([[0, [5]]]);
+    expect(messages(arrived)).toEqual([{ op: 'holding', tasks: [1] }]);
+  });
+
+  test('of values that are handed over are kept and announced, for runs that waited too', () => {
+    const { core, handle } = aWorker();
+    handle(said(aRun([5], { dependencies: [[anInput(1)]] })));
+    const given = handle(said(putData([1, 2], new Uint8Array([7, 8, 9]), [1, 3])));
+    expect(only(given, 'keep').map(({ task, value }) => [task, ...value])).toEqual([
+      [1, 7],
+      [2, 8, 9],
+    ]);
+    expect(messages(given)).toEqual([{ op: 'holding', tasks: [1, 2] }]);
+    expect(placed(given)).toEqual([[0, [5]]]);
+    // The fetch that was under way ends later, and changes nothing.
+    handle({ kind: 'input-fetched', nowMs: 1, task: 1, sizeBytes: 1 });
+    handle(ended([5]), said(free([1, 2, 5])));
+    expect(core.counts()).toMatchObject(IDLE);
   });
 });
 

@@ -189,5 +189,6 @@ export function thrown(failure: Failure): Error {
 
 /** Why a test interrupts a run. */
 export function cancelled(key = 'task'): Failure {
-  return { code: 'ERR_CANCELLED', message: 'cancelled', origin: key, worker: 'w-1', error: null };
+  const code = 'ERR_CANCELLED';
+  return { code, message: 'cancelled', origin: key, worker: 'w-1', error: null, name: null };
 }

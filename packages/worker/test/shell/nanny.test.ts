@@ -66,6 +66,26 @@ test('a worker that crashes is replaced; one that is stopped is not', async () =
   expect(pids).toHaveLength(2);
 });
 
+test('a worker that replaces a dead one is told how that died', async () => {
+  const told: unknown[] = [];
+  const script = 'console.error("out of luck"); process.kill(process.pid, "SIGKILL")';
+  const nanny = new Nanny({
+    worker: WORKER,
+    isRestarting: true,
+    logger: silentLogger,
+    spawnWorker: ({ previousDeath }) => {
+      told.push(previousDeath);
+      return spawn(process.execPath, ['-e', script], { stdio: ['pipe', 'ignore', 'pipe'] });
+    },
+  });
+  nanny.start();
+  await until('a second worker', () => told[1]);
+  nanny.stop('test');
+  await nanny.ended;
+  expect(told[0]).toBeNull();
+  expect(told[1]).toMatchObject({ exitCode: null, signal: 'SIGKILL', logTail: 'out of luck\n' });
+});
+
 test('without restarts the first crash ends it', async () => {
   const spawnWorker = stub('process.kill(process.pid, "SIGKILL")');
   const nanny = new Nanny({

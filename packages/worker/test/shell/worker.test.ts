@@ -116,7 +116,8 @@ test('brings inputs over from another worker, or through the scheduler', async (
   run(11, input([], 500));
   const asked = await asker.take('get-relayed');
   expect(asked.task).toBe(500);
-  const why = { code: 'ERR_LOST_DATA', message: 'gone', origin: '', worker: null, error: null };
+  const from = { origin: '', worker: null, error: null, name: null };
+  const why = { code: 'ERR_LOST_DATA', message: 'gone', ...from };
   asker.send({
     op: 'data-failed',
     request: asked.request,

@@ -1,5 +1,16 @@
 /** What a client says to the scheduler. */
-import type { Explanation, SchedulerInfo, StoryEntry } from './answers.ts';
+import type { Explanation, SchedulerInfo, SpanInfo, StoryEntry } from './answers.ts';
+import type {
+  AdaptiveTarget,
+  HasWhat,
+  RebalanceParams,
+  ReplicateParams,
+  Replicated,
+  RetireParams,
+  Retired,
+  WhoHas,
+} from './data-questions.ts';
+import type { CoordinationQuestions } from './coordination.ts';
 import type { TaskOptions } from './records.ts';
 
 /** Makes a function or command known under its content hash, before the first submit naming it. */
@@ -57,6 +68,44 @@ export function submit(fields: Omit<Submit, 'op'>): Submit {
   };
 }
 
+/**
+ * Values for the memory of workers: a block of tasks that have a result and no lineage. Their
+ * futures resolve once a worker holds them.
+ */
+export interface Scatter {
+  readonly op: 'scatter';
+  /** As in {@link Submit}. */
+  readonly first: number;
+  readonly count: number;
+  readonly key: string;
+  readonly indexFrom: number | null;
+  /** Encoded values, one after the other, none of them empty. */
+  readonly values: Uint8Array;
+  readonly endsColumn: Uint8Array;
+  /** Worker names, addresses or hosts they may go to; empty means any. */
+  readonly workers: readonly string[];
+  /** Copies of each, from 1; 0 means one on every worker. */
+  readonly copies: number;
+  /** How long to wait for a worker that can take them. */
+  readonly timeoutMs: number;
+}
+
+/** Builds a {@link Scatter}. */
+export function scatter(fields: Omit<Scatter, 'op'>): Scatter {
+  return {
+    op: 'scatter',
+    first: fields.first,
+    count: fields.count,
+    key: fields.key,
+    indexFrom: fields.indexFrom,
+    values: fields.values,
+    endsColumn: fields.endsColumn,
+    workers: fields.workers,
+    copies: fields.copies,
+    timeoutMs: fields.timeoutMs,
+  };
+}
+
 /** The client no longer wants these futures. `ranges` is `[first, count, first, count, …]`. */
 export interface Release {
   readonly op: 'release';
@@ -106,16 +155,50 @@ export function getResult(request: number, id: number, offset: number, length: n
   return { op: 'get-result', request, id, offset, length };
 }
 
+/** Which plugin a client wants the scheduler to load. */
+export interface PluginParams {
+  /** A plugin is loaded once under a name. */
+  readonly name: string;
+  /** A `file:` URL or the name of a package, as the scheduler's host finds it. */
+  readonly module: string;
+  /** For the module's factory. */
+  readonly args: readonly string[];
+}
+
 /** Questions of a client, and what their parameters and answers are. */
-export interface Questions {
+export interface Questions extends CoordinationQuestions {
   /** Identity, workers and task counts. */
   'scheduler-info': { readonly params: null; readonly answer: SchedulerInfo };
   /** Answered once at least `count` workers are connected. */
   'wait-for-workers': { readonly params: { readonly count: number }; readonly answer: number };
+  /** How far the spans at and below a path are; the empty path is above all. */
+  spans: {
+    readonly params: { readonly path: readonly string[] };
+    readonly answer: readonly SpanInfo[];
+  };
+  /** Loads a plugin into the scheduler. Answered by whether it was not there before. */
+  'register-plugin': { readonly params: PluginParams; readonly answer: boolean };
   /** Why a task is where it is, and per worker why it does not run there. */
   explain: { readonly params: { readonly key: string }; readonly answer: Explanation };
   /** What happened to a key, oldest first. */
   story: { readonly params: { readonly key: string }; readonly answer: readonly StoryEntry[] };
+  /** Lets workers finish and hand on what only they hold, then ends them. */
+  'retire-workers': { readonly params: RetireParams; readonly answer: Retired };
+  /** Copies results to more workers, or drops copies above `n`. */
+  replicate: { readonly params: ReplicateParams; readonly answer: Replicated };
+  /** Moves results from the fullest workers to the emptiest. */
+  rebalance: { readonly params: RebalanceParams; readonly answer: Replicated };
+  /** Which workers hold each future's result. */
+  'who-has': { readonly params: { readonly ids: readonly number[] }; readonly answer: WhoHas };
+  /** Keys that each worker holds; `workers` empty means all. */
+  'has-what': { readonly params: { readonly workers: readonly string[] }; readonly answer: HasWhat };
+  /** How many workers the work at hand asks for. */
+  'adaptive-target': {
+    readonly params: { readonly targetDurationMs: number };
+    readonly answer: AdaptiveTarget;
+  };
+  /** Which workers are best closed: idle ones first, then those with the fewest bytes. */
+  'workers-to-close': { readonly params: { readonly count: number }; readonly answer: readonly string[] };
 }
 
 /** A question; answered by a {@link Reply} with the same `request`. */
@@ -173,6 +256,7 @@ export function shutdown(reason: string): Shutdown {
 export type ClientMessage =
   | DefineFunction
   | Submit
+  | Scatter
   | Release
   | Cancel
   | Retry

@@ -63,6 +63,19 @@ export function holding(tasks: readonly number[]): Holding {
   return { op: 'holding', tasks };
 }
 
+/** A copy the worker was told to fetch could not be had. */
+export interface AcquireFailed {
+  readonly op: 'acquire-failed';
+  readonly task: number;
+  /** Addresses that were asked in vain. */
+  readonly holders: readonly string[];
+}
+
+/** Builds an {@link AcquireFailed}. */
+export function acquireFailed(task: number, holders: readonly string[]): AcquireFailed {
+  return { op: 'acquire-failed', task, holders };
+}
+
 /** A run could not start since an input is nowhere to be had. The run is given up. */
 export interface InputMissing {
   readonly op: 'input-missing';
@@ -159,6 +172,7 @@ export type WorkerMessage =
   | RunFailed
   | Stopped
   | Holding
+  | AcquireFailed
   | InputMissing
   | GetRelayed
   | DataFailed

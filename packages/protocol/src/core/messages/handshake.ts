@@ -19,6 +19,11 @@ export interface ClientHello {
   readonly incarnation: string;
   readonly name: string;
   /**
+   * Its share of the workers beside other clients that have tasks ready: one with 2 gets twice the
+   * time of one with 1. Clients without it share one share of 1.
+   */
+  readonly weight?: number | null;
+  /**
    * Present where the session `incarnation` goes on after its socket was lost: how many frames of
    * the scheduler have arrived in it.
    */

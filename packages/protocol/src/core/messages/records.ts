@@ -16,6 +16,8 @@ export interface Failure {
   readonly worker: string | null;
   /** What user code threw (`encodeError`), undecoded; null where farm itself is the cause. */
   readonly error: Uint8Array | null;
+  /** Name of the error that was thrown, for example `TypeError`; null where nothing was. */
+  readonly name: string | null;
 }
 
 /** Builds a {@link Failure}. */
@@ -25,8 +27,9 @@ export function failure(
   origin: string,
   worker: string | null,
   error: Uint8Array | null,
+  name: string | null = null,
 ): Failure {
-  return { code, message, origin, worker, error };
+  return { code, message, origin, worker, error, name };
 }
 
 /** How a block of tasks is to be run. */
@@ -43,6 +46,17 @@ export interface TaskOptions {
   readonly priority: number;
   /** Longest run of one attempt, from its start. Null means no limit. */
   readonly timeoutMs: number | null;
+  /** Wait before the first retry; it doubles with each further one, up to ten minutes. */
+  readonly retryDelayMs: number;
+  /** Error names and codes that are worth a retry; empty means any. */
+  readonly retryOn: readonly string[];
+  /**
+   * Whether a task that may have run is run again when its worker is lost, or its result with it.
+   * False for tasks with side effects that must not happen twice: they err instead.
+   */
+  readonly rerunOnLoss: boolean;
+  /** Names of the part of the user's work they are, outermost first; empty for none. */
+  readonly spans: readonly string[];
 }
 
 /** The options of a task nobody asked anything special for. */
@@ -53,6 +67,10 @@ export const DEFAULT_TASK_OPTIONS: TaskOptions = {
   retries: 0,
   priority: 0,
   timeoutMs: null,
+  retryDelayMs: 0,
+  retryOn: [],
+  rerunOnLoss: true,
+  spans: [],
 };
 
 /** Builds {@link TaskOptions} with the wire's key order. */
@@ -64,5 +82,9 @@ export function taskOptions(options: Partial<TaskOptions>): TaskOptions {
     retries: options.retries ?? DEFAULT_TASK_OPTIONS.retries,
     priority: options.priority ?? DEFAULT_TASK_OPTIONS.priority,
     timeoutMs: options.timeoutMs ?? DEFAULT_TASK_OPTIONS.timeoutMs,
+    retryDelayMs: options.retryDelayMs ?? DEFAULT_TASK_OPTIONS.retryDelayMs,
+    retryOn: options.retryOn ?? DEFAULT_TASK_OPTIONS.retryOn,
+    rerunOnLoss: options.rerunOnLoss ?? DEFAULT_TASK_OPTIONS.rerunOnLoss,
+    spans: options.spans ?? DEFAULT_TASK_OPTIONS.spans,
   };
 }

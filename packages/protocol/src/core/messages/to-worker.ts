@@ -145,6 +145,38 @@ export function closeWorker(reason: string): CloseWorker {
   return { op: 'close-worker', reason };
 }
 
+/** Keep these values. Answered by {@link Holding}. */
+export interface PutData {
+  readonly op: 'put-data';
+  readonly tasks: readonly number[];
+  /** Encoded values, back to back. */
+  readonly values: Uint8Array;
+  readonly ends: readonly number[];
+}
+
+/** Builds a {@link PutData}. */
+export function putData(
+  tasks: readonly number[],
+  values: Uint8Array,
+  ends: readonly number[],
+): PutData {
+  return { op: 'put-data', tasks, values, ends };
+}
+
+/** Fetch a copy of a result and keep it. Answered by {@link Holding} or {@link AcquireFailed}. */
+export interface Acquire {
+  readonly op: 'acquire';
+  readonly task: number;
+  readonly size: number;
+  /** Peer addresses that hold it; empty where only the scheduler can relay it. */
+  readonly holders: readonly string[];
+}
+
+/** Builds an {@link Acquire}. */
+export function acquire(task: number, size: number, holders: readonly string[]): Acquire {
+  return { op: 'acquire', task, size, holders };
+}
+
 /** Everything the scheduler may say to a worker. `data-failed` answers a relayed get-data. */
 export type WorkerBoundMessage =
   | DefineWorkerFunction
@@ -152,6 +184,8 @@ export type WorkerBoundMessage =
   | Run
   | Free
   | Stop
+  | PutData
+  | Acquire
   | GetData
   | DataFailed
   | CloseWorker;

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-import { EXIT_WITH_STDIN, formatBytes, type Logger } from '@farm/protocol';
+import { EXIT_WITH_STDIN, formatBytes, type Logger, type PreviousDeath } from '@farm/protocol';
 
 import type { WorkerEnd, WorkerOptions } from '../worker.ts';
 import { residentBytes } from './resident-memory.ts';
@@ -13,8 +13,20 @@ const TERMINATE_FRACTION = 0.95;
 /** A worker that was asked to end and has not after this long is killed. */
 const END_MS = 15_000;
 
+/** Characters of a worker's standard error that are kept. */
+const LOG_TAIL_LENGTH = 2_000;
+
+/** What was seen of a worker process. */
+interface Watch {
+  rssBytes: number | null;
+  logTail: string;
+}
+
 /** What a worker process is told, as JSON in its arguments. */
 export type WorkerProcessOptions = Omit<WorkerOptions, 'logger' | 'output' | 'token'>;
+
+/** Environment variable with the {@link PreviousDeath} of a worker that is started again, as JSON. */
+export const PREVIOUS_DEATH = 'FARM_PREVIOUS_DEATH';
 
 /** Options of {@link Nanny}. */
 export interface NannyOptions {
@@ -42,6 +54,8 @@ export class Nanny {
   #child: ChildProcess | undefined;
   #isStopping = false;
   #timer: NodeJS.Timeout | undefined;
+  /** How the last worker died, for the next to tell. */
+  #death: (() => PreviousDeath) | null = null;
 
   constructor(options: NannyOptions) {
     this.#options = options;
@@ -51,9 +65,15 @@ export class Nanny {
   /** Starts the worker. Returns at once. */
   start(): void {
     const { worker, spawnWorker = spawnWorkerProcess, logger } = this.#options;
-    const child = spawnWorker(worker);
+    const child = spawnWorker({ ...worker, previousDeath: this.#death?.() ?? null });
     this.#child = child;
-    const stopWatching = this.#watchMemory(child);
+    const watch: Watch = { rssBytes: null, logTail: '' };
+    // What it writes goes on to this process's own standard error, and the end of it is kept.
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      process.stderr.write(text);
+      watch.logTail = (watch.logTail + text).slice(-LOG_TAIL_LENGTH);
+    });
+    const stopWatching = this.#watchMemory(child, watch);
     // The worker may be gone before what it is told arrives.
     child.stdin?.on('error', () => {});
     child.once('error', (error) => {
@@ -62,6 +82,8 @@ export class Nanny {
     });
     child.once('exit', (code, signal) => {
       stopWatching();
+      // The end of its log may still be on its way.
+      this.#death = () => ({ pid: child.pid ?? 0, exitCode: code, signal, ...watch });
       this.#exited(child, code, signal);
     });
     logger.debug('started a worker process', { pid: child.pid });
@@ -115,14 +137,16 @@ export class Nanny {
   }
 
   /** Kills a worker that takes too much memory. Returns what ends the watch. */
-  #watchMemory(child: ChildProcess): () => void {
+  #watchMemory(child: ChildProcess, watch: Watch): () => void {
     const { logger, worker } = this.#options;
     const { pid } = child;
     const { memoryLimitBytes = null } = worker;
-    if (memoryLimitBytes === null || pid === undefined) return () => {};
+    if (pid === undefined) return () => {};
     const timer = setInterval(() => {
       const rssBytes = residentBytes(pid);
-      if (rssBytes === undefined || rssBytes < memoryLimitBytes * TERMINATE_FRACTION) return;
+      if (rssBytes === undefined) return;
+      watch.rssBytes = rssBytes;
+      if (memoryLimitBytes === null || rssBytes < memoryLimitBytes * TERMINATE_FRACTION) return;
       logger.error(
         `the worker takes ${formatBytes(rssBytes)} of memory, more than ` +
           `${TERMINATE_FRACTION * 100}% of its limit ${formatBytes(memoryLimitBytes)}: killing it`,
@@ -136,12 +160,17 @@ export class Nanny {
 }
 
 /** Starts a worker process under the flags of this one. */
-function spawnWorkerProcess(options: WorkerProcessOptions): ChildProcess {
+function spawnWorkerProcess({ previousDeath, ...options }: WorkerProcessOptions): ChildProcess {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const entry = fileURLToPath(new URL(`../worker-process.${extension}`, import.meta.url));
   return spawn(process.execPath, [...process.execArgv, entry, JSON.stringify(options)], {
     // Its standard input is its life line: the kernel closes it when this process is gone.
-    stdio: ['pipe', 'inherit', 'inherit'],
-    env: { ...process.env, [EXIT_WITH_STDIN]: '1' },
+    stdio: ['pipe', 'inherit', 'pipe'],
+    // Not among the arguments, which everybody on this machine may read.
+    env: {
+      ...process.env,
+      [EXIT_WITH_STDIN]: '1',
+      [PREVIOUS_DEATH]: JSON.stringify(previousDeath ?? null),
+    },
   });
 }

@@ -74,7 +74,7 @@ export class SlotThread {
       this.#said({ stream: 'stderr', text });
     });
     this.#worker.once('error', (error) => {
-      this.#crash ??= { message: errorText(error), error: null };
+      this.#crash ??= { message: errorText(error), error: null, name: null };
     });
     this.#worker.once('exit', (exitCode) => this.#end(exitCode));
     this.#worker.unref();

@@ -20,6 +20,8 @@ import { redirectOutput } from './thread-output.ts';
 
 /** Results wait in the lane for at most about this long while further runs execute. */
 const NOTIFY_AFTER_MS = 0.5;
+/** Characters of an error's name that are told. */
+const ERROR_NAME_LENGTH_MAX = 200;
 
 const NO_RESOURCES: ResourceAmounts = [];
 
@@ -51,7 +53,7 @@ process.on('unhandledRejection', (reason) => {
 // Node's own report of it would arrive as a copy that is no proper error any more.
 process.on('uncaughtExceptionMonitor', (error: unknown) => {
   const message: CrashMessage = {
-    crash: { message: errorText(error), error: encodeError(error) },
+    crash: { message: errorText(error), error: encodeError(error), name: errorName(error) },
   };
   port.postMessage(message);
 });
@@ -181,11 +183,26 @@ function succeeded(value: unknown): Outcome {
 }
 
 function threw(error: unknown): Outcome {
-  return failed(RECORD_KINDS.taskFailed, errorText(error), encodeError(error));
+  const bytes = packFailure({
+    message: errorText(error),
+    error: encodeError(error),
+    name: errorName(error),
+  });
+  return { kind: RECORD_KINDS.taskFailed, bytes };
 }
 
 function failed(kind: number, message: string, error: Uint8Array | null): Outcome {
-  return { kind, bytes: packFailure({ message, error }) };
+  return { kind, bytes: packFailure({ message, error, name: null }) };
+}
+
+/** Name of what was thrown, bounded; null where it has none. Reading it must not throw again. */
+function errorName(error: unknown): string | null {
+  try {
+    if (!(error instanceof Error) || typeof error.name !== 'string') return null;
+    return error.name === '' ? null : error.name.slice(0, ERROR_NAME_LENGTH_MAX);
+  } catch {
+    return null;
+  }
 }
 
 /** What a module threw while it was imported is of use to the user; the wrapper is not. */

@@ -92,6 +92,8 @@ export interface PackedFailure {
   readonly message: string;
   /** What user code threw (`encodeError`); null where farm is the cause. */
   readonly error: Uint8Array | null;
+  /** Name of the error that user code threw; null where it threw none. */
+  readonly name: string | null;
 }
 
 /** The error code a record of this kind stands for. */
@@ -107,21 +109,28 @@ const TEXT_ENCODER = new TextEncoder();
 const TEXT_DECODER = new TextDecoder();
 
 /** Packs a failure into the bytes of a record. */
-export function packFailure({ message, error }: PackedFailure): Uint8Array {
+export function packFailure({ message, error, name }: PackedFailure): Uint8Array {
   const text = TEXT_ENCODER.encode(message);
-  const bytes = new Uint8Array(4 + text.byteLength + (error?.byteLength ?? 0));
-  new DataView(bytes.buffer).setUint32(0, text.byteLength, true);
-  bytes.set(text, 4);
-  if (error !== null) bytes.set(error, 4 + text.byteLength);
+  const nameText = TEXT_ENCODER.encode(name ?? '');
+  const errorAt = 8 + text.byteLength + nameText.byteLength;
+  const bytes = new Uint8Array(errorAt + (error?.byteLength ?? 0));
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, text.byteLength, true);
+  view.setUint32(4, nameText.byteLength, true);
+  bytes.set(text, 8);
+  bytes.set(nameText, 8 + text.byteLength);
+  if (error !== null) bytes.set(error, errorAt);
   return bytes;
 }
 
 /** Reverses {@link packFailure}. */
 export function unpackFailure(bytes: Uint8Array): PackedFailure {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const textEnd = 4 + view.getUint32(0, true);
+  const textEnd = 8 + view.getUint32(0, true);
+  const nameEnd = textEnd + view.getUint32(4, true);
   return {
-    message: TEXT_DECODER.decode(bytes.subarray(4, textEnd)),
-    error: textEnd === bytes.byteLength ? null : bytes.slice(textEnd),
+    message: TEXT_DECODER.decode(bytes.subarray(8, textEnd)),
+    name: nameEnd === textEnd ? null : TEXT_DECODER.decode(bytes.subarray(textEnd, nameEnd)),
+    error: nameEnd === bytes.byteLength ? null : bytes.slice(nameEnd),
   };
 }

@@ -90,7 +90,7 @@ export class ThreadSlot {
       });
       this.#thread = thread;
     } catch (error) {
-      const crash = { message: errorText(error), error: null };
+      const crash = { message: errorText(error), error: null, name: null };
       setImmediate(() => this.#threadEnded({ exitCode: null, crash }));
     }
   }
@@ -203,8 +203,8 @@ export class ThreadSlot {
       else this.#ends.push([result]);
       return;
     }
-    const { message, error } = unpackFailure(bytes);
-    const why = failure(failureCode(kind), message, key, this.#options.workerName, error);
+    const { message, error, name } = unpackFailure(bytes);
+    const why = failure(failureCode(kind), message, key, this.#options.workerName, error, name);
     this.#ends.push({ run, failure: why, durationUs });
   }
 
@@ -342,7 +342,8 @@ export class ThreadSlot {
       ? `the thread running it ended: ${endText(end)}`
       : `the thread to run it could not be started: ${endText(end)}`;
     const error = end.crash?.error ?? null;
-    return failure('ERR_WORKER_CRASH', message, key, this.#options.workerName, error);
+    const name = end.crash?.name ?? null;
+    return failure('ERR_WORKER_CRASH', message, key, this.#options.workerName, error, name);
   }
 
   #log(text: string): void {

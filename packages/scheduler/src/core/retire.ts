@@ -1,0 +1,194 @@
+/**
+ * Workers that are to go without loss: no new tasks, unstarted ones are taken back, running ones end
+ * (for a while), what only they hold is copied to others; then they are closed. Where nobody can
+ * take their data they go on as before.
+ */
+import { closeWorker, reply } from '@farm/protocol/core';
+import type { Retired, RetireParams } from '@farm/protocol/core';
+
+import { workersToClose } from './adaptive.ts';
+import { readmitWorker, removeWorker, retireWorker } from './membership.ts';
+import { advanceCopies, beginCopies, stayingCopies } from './replication.ts';
+import { isNamedBy } from './requirements.ts';
+import type { ClientState, TaskState, WorkerState } from './state.ts';
+import type { Tables } from './tables.ts';
+
+/** Attempts to copy everything, while new results appear. */
+const ROUNDS_MAX = 5;
+
+/** A question that waits for its workers. */
+interface RetireRequest {
+  readonly client: ClientState;
+  readonly request: number;
+  readonly retired: string[];
+  readonly kept: { readonly worker: string; readonly reason: string }[];
+  left: number;
+}
+
+/** One worker on its way out. */
+export interface Retirement {
+  readonly worker: WorkerState;
+  readonly asked: RetireRequest;
+  readonly close: boolean;
+  /** Running tasks are not waited for any longer. */
+  readonly deadlineMs: number;
+  stage: 'finishing' | 'copying' | 'copied' | 'closing';
+  rounds: number;
+  closeByMs: number;
+  problem: string | null;
+}
+
+/** A client asks for workers to go. */
+export function takeRetire(
+  tables: Tables,
+  client: ClientState,
+  request: number,
+  params: RetireParams,
+): void {
+  const asked: RetireRequest = { client, request, retired: [], kept: [], left: 0 };
+  const chosen = choose(tables, params, asked);
+  asked.left = chosen.length;
+  for (const worker of chosen) begin(tables, worker, asked, params);
+  if (asked.left === 0) answer(tables, asked);
+}
+
+/** Goes on with copies and retirements, as far as their conditions hold. */
+export function advanceDrain(tables: Tables): void {
+  advanceCopies(tables);
+  // What a retirement asks to be copied may be impossible, which it is to know at once.
+  while (advanceRetirements(tables)) advanceCopies(tables);
+}
+
+/** Returns whether copies are to be made. */
+function advanceRetirements(tables: Tables): boolean {
+  let isCopying = false;
+  for (const retirement of tables.retirements) {
+    const { worker } = retirement;
+    if (tables.workers.get(worker.session) !== worker) {
+      settleOne(tables, retirement, null);
+      continue;
+    }
+    const { rounds } = retirement;
+    if (retirement.stage === 'finishing') finishRuns(tables, retirement);
+    else if (retirement.stage === 'copied') closeOrCopyMore(tables, retirement);
+    isCopying ||= retirement.rounds > rounds;
+    if (retirement.stage === 'closing' && tables.nowMs >= retirement.closeByMs) {
+      const reason = 'it was retired and did not close in time';
+      tables.outbox.instruct({ do: 'drop-worker', worker: worker.session, reason });
+      removeWorker(tables, worker, reason);
+      settleOne(tables, retirement, null);
+    }
+  }
+  return isCopying;
+}
+
+function choose(tables: Tables, params: RetireParams, asked: RetireRequest): WorkerState[] {
+  const { workers, count } = params;
+  if (workers.length === 0) {
+    const names = new Set(workersToClose(tables, count));
+    return [...tables.accepting].filter(({ name }) => names.has(name));
+  }
+  const chosen: WorkerState[] = [];
+  for (const worker of tables.workers.values()) {
+    if (!isNamedBy({ workers }, worker)) continue;
+    if (worker.isLeaving) asked.kept.push({ worker: worker.name, reason: 'it is leaving already' });
+    else chosen.push(worker);
+  }
+  for (const name of workers) {
+    const isFound = [...tables.workers.values()].some((worker) =>
+      isNamedBy({ workers: [name] }, worker),
+    );
+    if (!isFound) asked.kept.push({ worker: name, reason: 'no worker of this name is connected' });
+  }
+  return chosen;
+}
+
+function begin(
+  tables: Tables,
+  worker: WorkerState,
+  asked: RetireRequest,
+  { close, timeoutMs }: RetireParams,
+): void {
+  retireWorker(tables, worker);
+  worker.isRetiring = true;
+  const runs = [...worker.runs.values()].flatMap(({ task, run }) => (task === null ? [] : [run]));
+  // Those that have not started come back at once.
+  for (const run of runs) tables.outbox.stop(worker, run, false);
+  tables.retirements.add({
+    worker,
+    asked,
+    close,
+    deadlineMs: tables.nowMs + timeoutMs,
+    stage: 'finishing',
+    rounds: 0,
+    closeByMs: Infinity,
+    problem: null,
+  });
+  const message = `worker ${worker.name} is to retire`;
+  tables.outbox.instruct({ do: 'log', level: 'info', message });
+}
+
+function finishRuns(tables: Tables, retirement: Retirement): void {
+  const { worker, deadlineMs } = retirement;
+  if (worker.runs.size > 0 && tables.nowMs < deadlineMs) return;
+  copyOut(tables, retirement, unsafe(worker));
+}
+
+function copyOut(tables: Tables, retirement: Retirement, tasks: readonly TaskState[]): void {
+  retirement.stage = 'copying';
+  retirement.rounds += 1;
+  const jobs = tasks.map((task) => ({ task, want: 1, allowed: null, source: null }));
+  beginCopies(tables, jobs, ({ failed }) => {
+    // A result that is gone meanwhile need not be copied.
+    const [first] = failed;
+    retirement.problem =
+      first === undefined ? null : `no-recipients: ${first.key}: ${first.reason}`;
+    retirement.stage = 'copied';
+  });
+}
+
+function closeOrCopyMore(tables: Tables, retirement: Retirement): void {
+  const { worker, close, problem } = retirement;
+  const left = unsafe(worker);
+  if (left.length > 0) {
+    if (problem === null && retirement.rounds < ROUNDS_MAX) copyOut(tables, retirement, left);
+    else settleOne(tables, retirement, problem ?? 'it makes results faster than they are copied');
+    return;
+  }
+  if (!close) {
+    settleOne(tables, retirement, null);
+    return;
+  }
+  retirement.stage = 'closing';
+  retirement.closeByMs = tables.nowMs + tables.config.shutdownMs;
+  tables.outbox.toWorker(worker, closeWorker('it was retired'));
+}
+
+/** Results that would be lost with the worker. */
+function unsafe(worker: WorkerState): TaskState[] {
+  return [...worker.holds].filter((task) => task.valueAt < 0 && stayingCopies(task) === 0);
+}
+
+/** The worker is retired, or goes on as before for a reason. */
+function settleOne(tables: Tables, retirement: Retirement, whyKept: string | null): void {
+  const { worker, asked } = retirement;
+  tables.retirements.delete(retirement);
+  worker.isRetiring = false;
+  if (whyKept === null) {
+    asked.retired.push(worker.name);
+  } else {
+    asked.kept.push({ worker: worker.name, reason: whyKept });
+    const message = `worker ${worker.name} cannot retire: ${whyKept}`;
+    tables.outbox.instruct({ do: 'log', level: 'warn', message });
+    if (!worker.hasSaidLeaving && tables.closing === null) readmitWorker(tables, worker);
+  }
+  asked.left -= 1;
+  if (asked.left === 0) answer(tables, asked);
+}
+
+function answer(tables: Tables, { client, request, retired, kept }: RetireRequest): void {
+  const answered: Retired = { retired, kept };
+  if (tables.clients.get(client.session) === client) {
+    tables.outbox.toClient(client, reply(request, answered, null));
+  }
+}

@@ -1,0 +1,191 @@
+import { describe, expect, test } from 'vitest';
+
+import { SchedulerHarness, amounts } from './scheduler-harness.ts';
+
+const RETIRE = { workers: ['a'], count: 0, close: true, timeoutMs: 60_000 };
+
+describe('a worker that retires', () => {
+  test('gets no new tasks, hands back unstarted ones, and ends those that run', () => {
+    const farm = new SchedulerHarness();
+    const client = farm.client('c');
+    const a = farm.worker('a');
+    client.submit({ key: 'short' });
+    a.finish('all', 100);
+    client.submit({ key: 'm', count: 3 });
+    expect(a.keys()).toEqual(['m-0', 'm-1', 'm-2']);
+    const b = farm.worker('b');
+    const request = client.ask('retire-workers', RETIRE);
+    expect(a.stopping).toHaveLength(3);
+    // The first has started: only the others come back.
+    const [first, ...others] = a.runs;
+    a.runs = first === undefined ? [] : [first];
+    a.say({ op: 'stopped', runs: others.map(({ run }) => run), kept: [first?.run ?? 0] });
+    expect(b.keys()).toEqual(['m-1', 'm-2']);
+    a.finish({ 'm-0': 'v' });
+    expect(a.taken('close-worker')).toHaveLength(1);
+    expect(client.answer(request)).toBeUndefined();
+    a.leave();
+    a.lose();
+    expect(client.answer(request)).toEqual({ retired: ['a'], kept: [] });
+  });
+
+  test('is closed once what only it holds is copied to the emptiest others', () => {
+    const farm = new SchedulerHarness();
+    const client = farm.client('c');
+    const [a, b, c] = [farm.worker('a'), farm.worker('b'), farm.worker('c')];
+    client.submit({ key: 'on-b', options: { workers: ['b'] } });
+    b.finishLarge('on-b', 9_000);
+    const x = client.submit({ key: 'x', options: { workers: ['a'] } });
+    a.finishLarge('x', 5_000);
+    client.submit({ key: 'small', options: { workers: ['a'] } });
+    a.finish({ small: 'v' });
+    const request = client.ask('retire-workers', RETIRE);
+    expect(c.taken('acquire')).toMatchObject([{ size: 5_000, holders: ['tcp://a:1'] }]);
+    expect(b.acquiring).toEqual([]);
+    expect(a.taken('close-worker')).toEqual([]);
+    c.takeIn();
+    expect(a.taken('close-worker')).toHaveLength(1);
+    client.take();
+    a.lose();
+    const heard = client.take();
+    expect(heard).toMatchObject([{ op: 'reply', request, answer: { retired: ['a'] } }]);
+    const y = client.submit({ key: 'y', deps: [[x]] });
+    c.finish();
+    expect(client.results().get(y)).toBe('r(y)');
+  });
+
+  test('goes on as before where nobody can take its data', () => {
+    const farm = new SchedulerHarness();
+    const client = farm.client('c');
+    const a = farm.worker('a');
+    client.submit({ key: 'x' });
+    a.finishLarge('x', 5_000);
+    const request = client.ask('retire-workers', RETIRE);
+    expect(client.answer(request)).toMatchObject({
+      retired: [],
+      kept: [{ worker: 'a', reason: expect.stringMatching(/^no-recipients: x: /) }],
+    });
+    client.submit({ key: 'y' });
+    expect(a.keys()).toEqual(['y']);
+  });
+
+  test('tries another recipient where one cannot fetch, and gives up after the last', () => {
+    const farm = new SchedulerHarness();
+    const client = farm.client('c');
+    const [a, b, c] = [farm.worker('a'), farm.worker('b'), farm.worker('c')];
+    client.submit({ key: 'x', options: { workers: ['a'] } });
+    a.finishLarge('x', 5_000);
+    const request = client.ask('retire-workers', RETIRE);
+    b.failToAcquire();
+    c.lose();
+    expect(client.answer(request)).toMatchObject({
+      kept: [{ worker: 'a', reason: expect.stringContaining('worker c: it was lost') }],
+    });
+  });
+
+  test('does not fill workers beyond their memory', () => {
+    const farm = new SchedulerHarness();
+    const client = farm.client('c');
+    const a = farm.worker('a');
+    farm.worker('b', { memoryLimitBytes: 4_000 });
+    client.submit({ key: 'x', options: { workers: ['a'] } });
+    a.finishLarge('x', 5_000);
+    const request = client.ask('retire-workers', RETIRE);
+    expect(client.answer(request)).toMatchObject({ retired: [], kept: [{ worker: 'a' }] });
+  });
+
+  test('waits for running tasks only so long; they run elsewhere and nobody is blamed', () => {
+    const farm = new SchedulerHarness({ allowedFailures: 0 });
+    const client = farm.client('c');
+    const a = farm.worker('a');
+    client.submit({ key: 'long' });
+    const b = farm.worker('b');
+    a.beat(...a.runs.map(({ run }) => run));
+    const request = client.ask('retire-workers', { ...RETIRE, timeoutMs: 1_000 });
+    a.say({ op: 'stopped', runs: [], kept: a.stopping.splice(0) });
+    farm.tick(1_000);
+    expect(a.taken('close-worker')).toHaveLength(1);
+    a.lose();
+    expect(client.answer(request)).toEqual({ retired: ['a'], kept: [] });
+    expect(b.keys()).toEqual(['long']);
+  });
+
+  test('is dropped where it does not close', () => {
+    const farm = new SchedulerHarness();
+    const client = farm.client('c');
+    const a = farm.worker('a');
+    const request = client.ask('retire-workers', RETIRE);
+    farm.tick(5_000);
+    expect(farm.others()).toContainEqual(
+      expect.objectContaining({ do: 'drop-worker', worker: a.session }),
+    );
+    expect(client.answer(request)).toMatchObject({ retired: ['a'] });
+  });
+
+  test('may stay connected, without tasks', () => {
+    const farm = new SchedulerHarness();
+    const client = farm.client('c');
+    const a = farm.worker('a');
+    const request = client.ask('retire-workers', { ...RETIRE, close: false });
+    expect(client.answer(request)).toEqual({ retired: ['a'], kept: [] });
+    client.submit({ key: 'x' });
+    expect(a.take()).toEqual([]);
+  });
+
+  test('that is not there is named', () => {
+    const farm = new SchedulerHarness();
+    const client = farm.client('c');
+    const request = client.ask('retire-workers', { ...RETIRE, workers: ['ghost'] });
+    expect(client.answer(request)).toMatchObject({ kept: [{ worker: 'ghost' }] });
+  });
+
+  test('may be any of them: idle ones go first, those with long tasks never', () => {
+    const farm = new SchedulerHarness();
+    const client = farm.client('c');
+    const [a, b, c] = [farm.worker('a'), farm.worker('b'), farm.worker('c')];
+    client.submit({ key: 'x', options: { workers: ['b'] } });
+    b.finishLarge('x', 5_000);
+    client.submit({ key: 'long', fn: 'unknown', options: { workers: ['a'] } });
+    expect(a.keys()).toEqual(['long']);
+    const request = client.ask('workers-to-close', { count: 3 });
+    expect(client.answer(request)).toEqual(['c', 'b']);
+    client.ask('retire-workers', { ...RETIRE, workers: [], count: 1 });
+    expect(c.taken('close-worker')).toHaveLength(1);
+  });
+});
+
+describe('the adaptive target', () => {
+  const ask = (farm: SchedulerHarness, targetDurationMs = 5_000): unknown => {
+    const client = farm.client('asker');
+    return client.answer(client.ask('adaptive-target', { targetDurationMs }));
+  };
+
+  test('is 0 without work, and at least 1 with some', () => {
+    const farm = new SchedulerHarness();
+    expect(ask(farm)).toEqual({ target: 0, requirements: [] });
+    farm.client('c').submit();
+    expect(ask(farm)).toMatchObject({ target: 1 });
+  });
+
+  test('is work over target duration, and never more workers than tasks', () => {
+    const farm = new SchedulerHarness({ unknownDurationMs: 1_000 });
+    const client = farm.client('c');
+    client.submit({ key: 'm', count: 100 });
+    expect(ask(farm)).toMatchObject({ target: 20 });
+    expect(ask(farm, 1)).toMatchObject({ target: 100 });
+    farm.worker('a', { nthreads: 4 });
+    expect(ask(farm)).toMatchObject({ target: 5 });
+  });
+
+  test('counts tasks that need a GPU for workers that have one', () => {
+    const farm = new SchedulerHarness({ unknownDurationMs: 1_000 });
+    const client = farm.client('c');
+    farm.worker('plain', { nthreads: 8 });
+    farm.worker('gpu', { nthreads: 8, resources: amounts({ GPU: 2 }) });
+    client.submit({ key: 'm', count: 100, options: { resources: amounts({ GPU: 1 }) } });
+    expect(ask(farm)).toEqual({
+      target: 10,
+      requirements: [{ threads: 1, resources: [['GPU', 1]], workers: [], tasks: 100, target: 10 }],
+    });
+  });
+});
