@@ -9,7 +9,11 @@ import {
   dial,
   findCredential,
   formatAddress,
+  hasEnded,
+  isStale,
   parseAddress,
+  readSchedulerFile,
+  reconnect,
   waitForSchedulerFile,
 } from '@farm/protocol';
 import { nanoid } from 'nanoid';
@@ -68,7 +72,7 @@ async function connectRepeatedly(target: CheckedTarget, signal: AbortSignal): Pr
     if (deadlineMs === Infinity) deadlineMs = performance.now() + CONNECT_MS;
     const leftMs = Math.max(1, deadlineMs - performance.now());
     try {
-      return await connectOnce(endpoint, {
+      return await connectOnce(target, endpoint, {
         incarnation,
         name: target.name ?? `client-${incarnation}`,
         timeoutMs: Math.min(leftMs, ATTEMPT_MS),
@@ -111,25 +115,80 @@ interface Attempt {
   readonly signal: AbortSignal;
 }
 
-async function connectOnce(endpoint: Endpoint, attempt: Attempt): Promise<Connected> {
+async function connectOnce(
+  target: CheckedTarget,
+  endpoint: Endpoint,
+  attempt: Attempt,
+): Promise<Connected> {
   const { incarnation, name, timeoutMs, signal } = attempt;
-  const { connection, welcome } = await dial({
-    address: endpoint.address,
+  const { address, token } = endpoint;
+  const hello = {
+    op: 'hello',
     role: 'client',
-    token: endpoint.token,
-    hello: {
-      op: 'hello',
-      role: 'client',
-      protocol: PROTOCOL_VERSION,
-      version: packageVersion(),
-      incarnation,
-      name,
-    },
+    protocol: PROTOCOL_VERSION,
+    version: packageVersion(),
+    incarnation,
+    name,
+    ...(target.weight === undefined ? {} : { weight: target.weight }),
+  } as const;
+  const { connection, welcome } = await dial({
+    address,
+    role: 'client',
+    token,
+    hello,
     timeoutMs,
     signal,
   });
-  const address = formatAddress(endpoint.address);
-  return { connection, address, heartbeatMs: welcome.heartbeatMs };
+  return {
+    connection,
+    address: formatAddress(address),
+    heartbeatMs: welcome.heartbeatMs,
+    reconnect: async (ending) => {
+      await reconnect(connection, {
+        leaseMs: welcome.leaseMs,
+        signal: ending,
+        dial: async (signal) => {
+          const now = (await readEndpoint(target)) ?? endpoint;
+          if (now.token !== token) {
+            throw new FarmError('ERR_CONNECTION_LOST', `another scheduler is there${now.source}`);
+          }
+          const resume = connection;
+          const dialling = { address: now.address, role: 'client', token, hello } as const;
+          await dial({ ...dialling, timeoutMs: ATTEMPT_MS, signal, resume });
+        },
+        isHopeless: (error) => isSchedulerGone(target, endpoint, error),
+      });
+    },
+  };
+}
+
+/** Where the scheduler is now, as its file says; null where there is none to read. */
+async function readEndpoint({ schedulerFile, token }: CheckedTarget): Promise<Endpoint | null> {
+  if (schedulerFile === undefined) return null;
+  try {
+    const file = await readSchedulerFile(schedulerFile, { role: 'client' });
+    const source = `, says the ${describeSchedulerFile(file, Date.now())}`;
+    return { address: file.address, token: token ?? file.token, source };
+  } catch {
+    return null;
+  }
+}
+
+/** Whether nothing listens any more, and the scheduler is known to have ended. */
+async function isSchedulerGone(
+  { schedulerFile }: CheckedTarget,
+  { address }: Endpoint,
+  { cause }: FarmError,
+): Promise<boolean> {
+  const isRefused = cause instanceof Error && 'code' in cause && cause.code === 'ECONNREFUSED';
+  if (!isRefused) return false;
+  if (schedulerFile === undefined) return hasEnded(address);
+  try {
+    return isStale(await readSchedulerFile(schedulerFile, { role: 'client' }));
+  } catch {
+    // A scheduler that ends removes its file.
+    return true;
+  }
 }
 
 function explained(error: FarmError, endpoint: Endpoint, attempts: number): FarmError {

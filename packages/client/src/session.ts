@@ -313,6 +313,9 @@ export class Session {
       case 'data-failed':
         this.fetcher.failed(message);
         return;
+      case 'topic-event':
+        // Comes to subscribers only, which a client cannot be yet.
+        return;
       case 'goodbye':
         this.#goodbye = message.reason;
         return;

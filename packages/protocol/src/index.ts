@@ -31,7 +31,7 @@ export type { AcceptedConnections, DialedConnections } from './transport/dialogu
 export type { HelloByRole } from './transport/handshake.ts';
 export { inprocPair } from './transport/inproc.ts';
 export type { InprocOptions, InprocPair } from './transport/inproc.ts';
-export { LIVENESS_TIMES } from './transport/liveness.ts';
+export { LIVENESS_TIMES, livenessTimes } from './transport/liveness.ts';
 export type { LivenessTimes } from './transport/liveness.ts';
 export { reconnect } from './transport/reconnect.ts';
 export type { ReconnectOptions } from './transport/reconnect.ts';
@@ -45,7 +45,12 @@ export type {
   HelloVerdict,
   Remote,
 } from './transport/ws-server.ts';
-export { findCredential, removeCredential, writeCredential } from './scheduler-file/credentials.ts';
+export {
+  findCredential,
+  hasEnded,
+  removeCredential,
+  writeCredential,
+} from './scheduler-file/credentials.ts';
 export type { Credential } from './scheduler-file/credentials.ts';
 export {
   describeSchedulerFile,

@@ -5,6 +5,7 @@
  * @module
  */
 export { affinityCount, systemMemoryBytes } from './machine.ts';
+export { parseHeartbeatTimeout } from './heartbeat-timeout.ts';
 export { parseMemoryLimit } from './memory-limit.ts';
 export { defineProgram } from './program.ts';
 export { parseResources } from './resources.ts';

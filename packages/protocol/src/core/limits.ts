@@ -13,12 +13,18 @@ export const LIMITS = {
   inlineValueBytesMax: 4_096,
   /** Sum of inline results the scheduler keeps for later dependents and clients. */
   inlineTotalBytesMax: 67_108_864,
+  /** Sum of scattered values the scheduler keeps until workers hold them. */
+  scatterBytesMax: 268_435_456,
   /** Tasks in one submit message; a larger map is sent as several blocks. */
   blockTasksMax: 65_536,
   /** Bytes of encoded arguments in one submit message. */
   blockBytesMax: 16_777_216,
   /** Bytes of one encoded argument list. */
   argumentsBytesMax: 50_331_648,
+  /** A peer that sends nothing for this long has lost its connection. */
+  heartbeatTimeoutMs: 15_000,
+  /** How long a worker or client whose socket was lost is waited for. */
+  leaseMs: 30_000,
   /** A connection must finish its handshake within this time. */
   handshakeMs: 10_000,
   /** Connections that have not finished their handshake. */
@@ -33,6 +39,26 @@ export const LIMITS = {
   keyLengthMax: 1_024,
   /** Entries of the scheduler's transition log. */
   storyEntriesMax: 10_000,
+  /** Names of each kind of shared object: locks, queues, datasets, … */
+  sharedNamesMax: 10_000,
+  /** Bytes of one shared value: an item of a queue, a variable, a dataset, an event of a topic. */
+  sharedValueBytesMax: 1_048_576,
+  /** Bytes of all shared values together. */
+  sharedTotalBytesMax: 67_108_864,
+  /** Futures in one shared value. */
+  sharedFuturesMax: 65_536,
+  /** Requests of one session that wait for a lock, an item, an event, … */
+  sharedWaitingMax: 10_000,
+  /** Leases a semaphore can have. */
+  semaphoreLeasesMax: 100_000,
+  /** Items in a queue. */
+  queueItemsMax: 100_000,
+  /** Events of a topic that are remembered; the oldest are forgotten. */
+  topicEventsMax: 1_000,
+  /** Names in a path of the metadata, or of a span. */
+  pathDepthMax: 32,
+  /** Spans that are remembered; those without tasks are forgotten first. */
+  spansMax: 1_000,
   /** Deaths of its workers after which a task is blamed (Dask's allowed-failures). */
   allowedFailures: 3,
 } as const;

@@ -112,6 +112,22 @@ export async function findCredential(
   );
 }
 
+/**
+ * Whether the scheduler that listened at an address is known to have ended: it left its credential
+ * file on this machine, and its process is gone.
+ */
+export async function hasEnded(address: Address, env: Env = process.env): Promise<boolean> {
+  let isDeadOneKnown = false;
+  for (const home of homes(env)) {
+    for (const stored of await readAll(join(home, 'credentials'), address.port)) {
+      if (!isFor(stored, address.host)) continue;
+      if (!isStale({ pid: stored.pid, host: stored.machine })) return false;
+      isDeadOneKnown = true;
+    }
+  }
+  return isDeadOneKnown;
+}
+
 interface StoredCredential {
   readonly id: string;
   readonly machine: string;

@@ -1,3 +1,5 @@
+import { LIMITS } from '../core/index.ts';
+
 /** Times of a {@link watchLiveness}, milliseconds. */
 export interface LivenessTimes {
   /** A ping goes out this often. */
@@ -7,7 +9,12 @@ export interface LivenessTimes {
 }
 
 /** A closed socket is seen at once; this finds peers that vanished without closing theirs. */
-export const LIVENESS_TIMES: LivenessTimes = { pingMs: 5_000, deadMs: 15_000 };
+export const LIVENESS_TIMES: LivenessTimes = livenessTimes(LIMITS.heartbeatTimeoutMs);
+
+/** Times that find a silent peer within `deadMs`. */
+export function livenessTimes(deadMs: number): LivenessTimes {
+  return { pingMs: deadMs / 3, deadMs };
+}
 
 /** The connection as its watcher sees it. */
 export interface Watched {

@@ -42,6 +42,21 @@ export class Link implements AsyncDisposable {
     this.#breakAll();
   }
 
+  /** Breaks the sockets of those that dialled; the other side hears nothing of it. */
+  cutFar(): void {
+    for (const pair of this.#pairs) {
+      const [near, far] = pair;
+      far.removeAllListeners('close');
+      near.removeAllListeners('close');
+      near.unpipe();
+      far.unpipe();
+      far.pause();
+      this.#mute.add(far);
+      this.#pairs.delete(pair);
+      near.destroy();
+    }
+  }
+
   /** Lets nothing through any more; nobody is told. */
   silence(): void {
     this.#state = 'silent';

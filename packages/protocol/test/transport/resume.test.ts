@@ -191,6 +191,17 @@ test('bulk frames are sent again too', async () => {
   expect(site.bulks).toEqual(Array.from({ length: count }, (_, request) => request));
 });
 
+test('the side that was called may not have noticed yet', async () => {
+  await using site = await open({ liveness: { pingMs: 50, deadMs: 60_000 } });
+  site.link.cutFar();
+  site.client.send(release([7, 1]));
+  site.server.send(accepted(8, 1));
+  await until('both heard', () => {
+    return site.heardByServer.length === 1 && site.heardByClient.length === 1;
+  });
+  expect(site.events).toEqual(['client detached', 'client attached']);
+});
+
 test('a silent cut is found by the liveness watch, and survived', async () => {
   await using site = await open({ liveness: { pingMs: 50, deadMs: 200 } });
   site.link.silence();
@@ -210,9 +221,10 @@ test('a session that the other side has forgotten is over', async () => {
   await until('the client notices', () => site.events.includes('client detached'));
   site.link.mend();
   await until('it ends', () => site.events.includes('client closed ERR_CONNECTION_LOST'));
+  expect(site.events).not.toContain('client attached');
 });
 
-test('it is over at the end of the lease, and says how long it was tried', async () => {
+test('it is over at the end of the lease, and nothing is kept', async () => {
   await using site = await open({ leaseMs: 300 });
   site.link.cut();
   await until('it ends', () => site.events.includes('client closed ERR_CONNECTION_LOST'));
@@ -233,6 +245,7 @@ test('closing while there is no socket ends it at once', async () => {
       site.events.includes('server closed ERR_CLOSED')
     );
   });
+  expect(site.events).toHaveLength(4);
 });
 
 test('a close is a close, and no cut', async () => {
@@ -279,6 +292,7 @@ test('what is kept for a peer is bounded', async () => {
     site.server.sendBulk({ request, totalBytes: bytes.length, offset: 0, bytes });
   }
   await until('it ends', () => site.events.includes('server closed ERR_LIMIT'));
+  expect(site.server.bufferedBytes).toBe(0);
 });
 
 test('Replay keeps what was not acknowledged, in order', () => {

@@ -115,6 +115,7 @@ function whyNotThere(tables: Tables, block: Block, worker: WorkerState): string 
   }
   if (!hasCapacity(requirement, worker)) return 'it is too small';
   if (worker.isLeaving) return 'it is leaving';
+  if (worker.away !== null) return `it is away: ${worker.away.reason}`;
   for (const { name, units } of requirement.needs) {
     const free = worker.pool.capacity(name) - worker.pool.used(name);
     if (free < units) {

@@ -5,9 +5,11 @@ import {
   interfaceAddress,
   parseAddress,
   parseDuration,
+  parseHeartbeatTimeout,
   parsePort,
   runProgram,
 } from '@farm/protocol/command-line';
+import { LIMITS } from '@farm/protocol/core';
 
 /** Dask's default port of a scheduler. */
 export const DEFAULT_PORT = 8786;
@@ -32,7 +34,15 @@ export interface SchedulerFlags {
   readonly localDirectory: string | undefined;
   /** Milliseconds. */
   readonly idleTimeout: number | undefined;
+  /** Milliseconds. */
+  readonly heartbeatTimeout: number;
+  /** Milliseconds. */
+  readonly lease: number;
   readonly pidFile: string | undefined;
+  /** Modules of plugins. */
+  readonly preload: readonly string[];
+  /** Arguments for all of them. */
+  readonly preloadArgv: readonly string[];
 }
 
 const program = defineProgram({
@@ -84,7 +94,33 @@ const program = defineProgram({
       description: 'end after this long without work: 600, 10m, 1h; default never',
       parse: parseDuration,
     },
+    heartbeatTimeout: {
+      value: 'TIME',
+      description: 'a worker or client that is silent for this long has lost its connection',
+      parse: parseHeartbeatTimeout,
+      default: LIMITS.heartbeatTimeoutMs,
+      defaultText: '15s',
+    },
+    lease: {
+      value: 'TIME',
+      description: 'wait this long for a worker or client whose connection was lost',
+      parse: parseDuration,
+      default: LIMITS.leaseMs,
+      defaultText: '30s',
+    },
     pidFile: { value: 'FILE', description: 'write the process id to this file', parse: text },
+    preload: {
+      value: 'MODULE',
+      description: 'load plugins from this file or package; may be repeated',
+      parse: text,
+      repeatable: true,
+    },
+    preloadArgv: {
+      value: 'ARG',
+      description: 'argument for the plugins, written --preload-argv=ARG; may be repeated',
+      parse: text,
+      repeatable: true,
+    },
   },
   conflicts: [['host', 'interface']],
   examples: [

@@ -23,6 +23,7 @@ import type { Logger } from '@farm/protocol';
 import { Dashboard } from './dashboard/dashboard.ts';
 import { packageVersion } from './options.ts';
 import type { DashboardAddress, SchedulerFlags } from './options.ts';
+import { PluginHost } from './plugins.ts';
 import { Scheduler } from './scheduler.ts';
 
 /**
@@ -33,6 +34,8 @@ export async function runScheduler(flags: SchedulerFlags): Promise<number> {
   const logger = createLogger({ name: 'farm.scheduler' });
   const host = flags.interface ?? flags.host ?? '127.0.0.1';
   if (flags.localDirectory !== undefined) prepareDirectory(flags.localDirectory);
+  const plugins = new PluginHost(logger);
+  for (const module of flags.preload) await plugins.preload(module, flags.preloadArgv);
   const tokens = { client: makeToken(), worker: makeToken() };
   const scheduler = await Scheduler.start({
     host,
@@ -40,8 +43,11 @@ export async function runScheduler(flags: SchedulerFlags): Promise<number> {
     contactHost: contactHost(host),
     tokens,
     idleTimeoutMs: flags.idleTimeout ?? null,
+    heartbeatTimeoutMs: flags.heartbeatTimeout,
+    leaseMs: flags.lease,
     version: packageVersion(),
     logger,
+    plugins,
   });
   onShutdownSignal((signal) => void scheduler.close(`received ${signal}`));
   watchParent(() => void scheduler.close('the process that started the scheduler is gone'));

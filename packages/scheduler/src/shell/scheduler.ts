@@ -1,4 +1,11 @@
-import { FarmError, FarmServer, dataFailed, formatAddress } from '@farm/protocol';
+import {
+  FarmError,
+  FarmServer,
+  LIMITS,
+  dataFailed,
+  formatAddress,
+  livenessTimes,
+} from '@farm/protocol';
 import type {
   BulkFrame,
   ClientBoundMessage,
@@ -6,6 +13,8 @@ import type {
   ClientMessage,
   Connection,
   Failure,
+  HelloVerdict,
+  LivenessTimes,
   Logger,
   SchedulerInfo,
   WorkerBoundMessage,
@@ -15,8 +24,10 @@ import type {
 import { nanoid } from 'nanoid';
 
 import { SchedulerCore } from '../core/index.ts';
-import type { Asker, SchedulerEvent, SchedulerInstruction } from '../core/index.ts';
+import type { Asker, LoadPlugin, SchedulerEvent, SchedulerInstruction } from '../core/index.ts';
 import { DataRelay, readdress } from './data-relay.ts';
+import { watchLife } from './life-line.ts';
+import { PluginHost } from './plugins.ts';
 
 /** How often clients and workers say they are alive. */
 const HEARTBEAT_MS = 500;
@@ -27,6 +38,12 @@ const TICK_MS = 500;
 
 type ClientConnection = Connection<ClientMessage, ClientBoundMessage>;
 type WorkerConnection = Connection<WorkerMessage, WorkerBoundMessage>;
+
+/** A session's connection, by the incarnation of its client or worker. */
+interface Known {
+  readonly role: 'client' | 'worker';
+  readonly connection: ClientConnection | WorkerConnection;
+}
 
 /** Options of {@link Scheduler.start}. */
 export interface SchedulerOptions {
@@ -40,8 +57,14 @@ export interface SchedulerOptions {
   readonly tokens: { readonly client: string; readonly worker: string };
   /** End after this long without work. @default null, never */
   readonly idleTimeoutMs?: number | null;
+  /** How long a worker or client whose connection was lost is waited for. @default 30_000 */
+  readonly leaseMs?: number;
+  /** A peer that is silent for this long has lost its connection. @default 15_000 */
+  readonly heartbeatTimeoutMs?: number;
   readonly version: string;
   readonly logger: Logger;
+  /** Is told what happens. @default a host without plugins */
+  readonly plugins?: PluginHost;
 }
 
 /**
@@ -60,8 +83,10 @@ export class Scheduler implements AsyncDisposable {
   readonly #core: SchedulerCore;
   readonly #server: FarmServer;
   readonly #logger: Logger;
+  readonly #plugins: PluginHost;
   readonly #clients = new Map<string, ClientConnection>();
   readonly #workers = new Map<string, WorkerConnection>();
+  readonly #known = new Map<string, Known>();
   readonly #relay = new DataRelay();
   readonly #ticking: NodeJS.Timeout;
   readonly #end: (reason: string) => void;
@@ -80,11 +105,15 @@ export class Scheduler implements AsyncDisposable {
     this.#end = resolve;
     this.#server = server;
     this.#logger = options.logger;
+    this.#plugins = options.plugins ?? new PluginHost(options.logger);
     this.#core = new SchedulerCore({
       id,
       address: this.address,
       startedMs: Date.now(),
       idleTimeoutMs: options.idleTimeoutMs ?? null,
+      workerLeaseMs: options.leaseMs ?? LIMITS.leaseMs,
+      clientLeaseMs: options.leaseMs ?? LIMITS.leaseMs,
+      observe: this.#plugins.observing,
     });
     this.#ticking = setInterval(() => this.#push({ kind: 'tick', nowMs: Date.now() }), TICK_MS);
   }
@@ -102,14 +131,18 @@ export class Scheduler implements AsyncDisposable {
       host: options.host,
       port: options.port,
       tokens: options.tokens,
-      identity: { id, version: options.version, heartbeatMs: HEARTBEAT_MS },
+      identity: {
+        id,
+        version: options.version,
+        heartbeatMs: HEARTBEAT_MS,
+        leaseMs: options.leaseMs ?? LIMITS.leaseMs,
+      },
+      ...livenessOf(options.heartbeatTimeoutMs),
       logger: options.logger,
       onHello: (...[role, hello]) => {
         const { scheduler } = holder;
-        if (role !== 'worker' || scheduler === undefined) return { accept: true };
-        const refusal = scheduler.#core.refusal(hello);
-        if (refusal === null) return { accept: true };
-        return { refuse: new FarmError('ERR_ARGUMENT', refusal) };
+        if (role === 'peer' || scheduler === undefined) return { accept: true };
+        return scheduler.#judge(role, hello);
       },
       onConnection: (...[role, hello, connection]) => {
         const { scheduler } = holder;
@@ -118,8 +151,11 @@ export class Scheduler implements AsyncDisposable {
         else if (role === 'worker') scheduler.#addWorker(hello, connection);
       },
     });
-    holder.scheduler = new Scheduler(server, options, id);
-    return holder.scheduler;
+    const scheduler = new Scheduler(server, options, id);
+    holder.scheduler = scheduler;
+    const { address } = scheduler;
+    scheduler.#plugins.start({ id, address, info: () => scheduler.info() });
+    return scheduler;
   }
 
   /** The state of the cluster, as `client.schedulerInfo()` shows it. */
@@ -138,9 +174,24 @@ export class Scheduler implements AsyncDisposable {
     await this.close('disposed');
   }
 
+  /** Whether a hello is welcome: a new session, or one that is known and goes on. */
+  #judge(role: 'client' | 'worker', hello: ClientHello | WorkerHello): HelloVerdict {
+    const known = this.#known.get(hello.incarnation);
+    if (hello.resume !== undefined) {
+      return known?.role === role ? { resume: known.connection } : { accept: true };
+    }
+    const refusal = hello.role === 'worker' ? this.#core.refusal(hello) : null;
+    if (refusal !== null) return { refuse: new FarmError('ERR_ARGUMENT', refusal) };
+    // A new session of the same process: it does not know of the old one.
+    known?.connection.terminate();
+    return { accept: true };
+  }
+
   #addClient(hello: ClientHello, connection: ClientConnection): void {
     const client = `client-${nanoid()}`;
+    const { incarnation } = hello;
     this.#clients.set(client, connection);
+    this.#known.set(incarnation, { role: 'client', connection });
     this.#push({ kind: 'client-connected', nowMs: Date.now(), client, hello });
     connection.listen({
       messages: (batch) => {
@@ -148,8 +199,17 @@ export class Scheduler implements AsyncDisposable {
         for (const message of batch) this.#push({ kind: 'client-said', nowMs, client, message });
       },
       bulk: () => connection.terminate(),
+      detached: ({ message: reason }) => {
+        this.#logger.warn(`client ${hello.name} is away: ${reason}`);
+        this.#push({ kind: 'client-away', nowMs: Date.now(), client, reason });
+      },
+      attached: () => {
+        this.#logger.info(`client ${hello.name} is back`);
+        this.#push({ kind: 'client-back', nowMs: Date.now(), client });
+      },
       closed: (why) => {
         this.#clients.delete(client);
+        this.#forget(incarnation, connection);
         this.#relay.askerGone('client', client);
         this.#push({ kind: 'client-lost', nowMs: Date.now(), client, reason: why.message });
       },
@@ -158,7 +218,11 @@ export class Scheduler implements AsyncDisposable {
 
   #addWorker(hello: WorkerHello, connection: WorkerConnection): void {
     const worker = `worker-${nanoid()}`;
+    const { incarnation, address } = hello;
+    let stopWatching = (): void => {};
+    let lostBy: string | undefined;
     this.#workers.set(worker, connection);
+    this.#known.set(incarnation, { role: 'worker', connection });
     this.#push({ kind: 'worker-connected', nowMs: Date.now(), worker, hello });
     connection.listen({
       messages: (batch) => {
@@ -170,13 +234,30 @@ export class Scheduler implements AsyncDisposable {
         }
       },
       bulk: (frame) => this.#relayArrived(worker, frame),
+      detached: ({ message: reason }) => {
+        lostBy = reason;
+        this.#push({ kind: 'worker-away', nowMs: Date.now(), worker, reason });
+        if (address !== null) stopWatching = watchLife(address, () => connection.terminate());
+      },
+      attached: () => {
+        lostBy = undefined;
+        stopWatching();
+        this.#push({ kind: 'worker-back', nowMs: Date.now(), worker });
+      },
       closed: (why) => {
+        stopWatching();
         this.#workers.delete(worker);
+        this.#forget(incarnation, connection);
         this.#relay.askerGone('worker', worker);
         for (const lost of this.#relay.workerGone(worker)) this.#refuse(lost.asker, lost.why);
-        this.#push({ kind: 'worker-lost', nowMs: Date.now(), worker, reason: why.message });
+        const reason = lostBy ?? why.message;
+        this.#push({ kind: 'worker-lost', nowMs: Date.now(), worker, reason });
       },
     });
+  }
+
+  #forget(incarnation: string, connection: ClientConnection | WorkerConnection): void {
+    if (this.#known.get(incarnation)?.connection === connection) this.#known.delete(incarnation);
   }
 
   /** Everything that arrives in one turn of the event loop is handled as one batch. */
@@ -234,6 +315,12 @@ export class Scheduler implements AsyncDisposable {
       case 'wake-at':
         this.#wakeAt(instruction.atMs);
         return;
+      case 'observe':
+        this.#plugins.observe(instruction.observation);
+        return;
+      case 'load-plugin':
+        void this.#loadPlugin(instruction);
+        return;
       case 'log':
         this.#logger[instruction.level](instruction.message);
         return;
@@ -278,6 +365,12 @@ export class Scheduler implements AsyncDisposable {
     this.#wake = setTimeout(() => this.#push({ kind: 'tick', nowMs: Date.now() }), delayMs);
   }
 
+  async #loadPlugin({ client, request, plugin }: LoadPlugin): Promise<void> {
+    const outcome = await this.#plugins.register(plugin);
+    const { observing: observe } = this.#plugins;
+    this.#push({ kind: 'plugin-loaded', nowMs: Date.now(), client, request, observe, ...outcome });
+  }
+
   #finish(reason: string): void {
     this.#closing ??= this.#shut(reason);
   }
@@ -293,6 +386,11 @@ export class Scheduler implements AsyncDisposable {
     await Promise.race([flushed, waited]);
     clearTimeout(timer);
     await this.#server.close();
+    this.#plugins.close();
     this.#end(reason);
   }
+}
+
+function livenessOf(deadMs: number | undefined): { readonly liveness?: LivenessTimes } {
+  return deadMs === undefined ? {} : { liveness: livenessTimes(deadMs) };
 }

@@ -4,6 +4,7 @@ import {
   interfaceAddress,
   parseAddress,
   parseDuration,
+  parseHeartbeatTimeout,
   parseMemoryLimit,
   parsePortRange,
   parseResources,
@@ -15,7 +16,7 @@ import {
   type OptionSource,
   type ProgramHost,
 } from '@farm/protocol/command-line';
-import { FarmError } from '@farm/protocol/core';
+import { FarmError, LIMITS } from '@farm/protocol/core';
 
 import { readAllocation, type Allocation } from './allocation.ts';
 import type { WorkerProcessOptions } from './nanny/nanny.ts';
@@ -89,6 +90,13 @@ const program = defineProgram({
       parse: parseDuration,
       default: 300_000,
       defaultText: '5m',
+    },
+    heartbeatTimeout: {
+      value: 'TIME',
+      description: 'a scheduler that is silent for this long has lost its connection',
+      parse: parseHeartbeatTimeout,
+      default: LIMITS.heartbeatTimeoutMs,
+      defaultText: '15s',
     },
     host: {
       value: 'HOST',
@@ -177,6 +185,7 @@ function planWorkers(
     resources: resources ?? [],
     ...(localDirectory === undefined ? {} : { localDirectory }),
     deathTimeoutMs: options.deathTimeout,
+    heartbeatTimeoutMs: options.heartbeatTimeout,
     ...(host === undefined ? {} : { host }),
     ports,
     nanny,

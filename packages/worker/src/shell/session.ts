@@ -37,6 +37,8 @@ export interface WorkerSessionOptions {
   readonly nthreads: number;
   /** Empty; the data server serves from it. */
   readonly store: Store;
+  /** Brings a connection back that lost its socket; where that fails, the connection ends. */
+  readonly reconnect: () => Promise<void>;
   readonly dialPeer: (address: string) => Promise<Connection<PeerMessage, PeerMessage>>;
   readonly logger: Logger;
   /** Takes what tasks write. */
@@ -51,8 +53,8 @@ export type SessionEnd =
 
 /**
  * A worker's life on one connection to the scheduler: carries what happens to the core and performs
- * what the core asks for. When the connection is lost the scheduler counts the worker as gone, so
- * nothing outlives the session.
+ * what the core asks for. The connection may lose its socket for a while; what is said then waits.
+ * When it ends, the scheduler counts the worker as gone, so nothing outlives the session.
  */
 export class WorkerSession implements AsyncDisposable {
   /** Resolves once, with how the session ended. The session still has to be closed then. */
@@ -107,6 +109,13 @@ export class WorkerSession implements AsyncDisposable {
       messages: (batch) => this.#hear(batch),
       bulk: (frame) => this.#fetcher.relayed.answer(frame),
       closed: (why) => this.#end.resolve({ how: 'lost', why }),
+      detached: (why) => {
+        options.logger.warn('lost the connection to the scheduler, going on', {
+          reason: why.message,
+        });
+        void options.reconnect();
+      },
+      attached: () => options.logger.info('the connection to the scheduler is back'),
     });
     this.#beat();
   }

@@ -84,6 +84,7 @@ test('by default one worker has all cores, the whole memory and a nanny', async 
         resources: [],
         memoryLimitBytes: 64e9,
         deathTimeoutMs: 300_000,
+        heartbeatTimeoutMs: 15_000,
         ports: [0],
         nanny: true,
       },
