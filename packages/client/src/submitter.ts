@@ -8,7 +8,12 @@ import { type PreparedFunction, prepareFunction } from './functions/prepare.ts';
 import { Future, FutureBlock } from './future.ts';
 import type { EncodedBlock, Session } from './session.ts';
 import { MapEncoder, encodeTask } from './task-encoding.ts';
-import { type CheckedOptions, type SubmitOptions, checkSubmitOptions } from './task-options.ts';
+import {
+  type CheckedOptions,
+  type SubmitOptions,
+  checkSubmitOptions,
+  spanPath,
+} from './task-options.ts';
 import type { AnyFunction, Arguments, FutureOr, Iterables } from './types.ts';
 
 /** Characters of the random part of a key: collisions are out of the question. */
@@ -127,7 +132,9 @@ export class Submitter {
    * const runs = gpu.map(solve, files);
    */
   with(options: SubmitOptions): Submitter {
-    return new Submitter(this.#session, { ...this.#options, ...options });
+    const span = [...spanPath(this.#options.span), ...spanPath(options.span)];
+    const merged = { ...this.#options, ...options };
+    return new Submitter(this.#session, span.length === 0 ? merged : { ...merged, span });
   }
 
   #send(

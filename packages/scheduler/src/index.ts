@@ -6,3 +6,12 @@
  */
 export { Scheduler } from './shell/scheduler.ts';
 export type { SchedulerOptions } from './shell/scheduler.ts';
+export { PluginHost } from './shell/plugins.ts';
+export type { PluginExport, SchedulerPlugin, SchedulerView } from './shell/plugins.ts';
+export type {
+  ObservedClient,
+  ObservedDeparture,
+  ObservedSubmit,
+  ObservedTransition,
+  ObservedWorker,
+} from './core/index.ts';

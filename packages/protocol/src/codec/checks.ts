@@ -91,6 +91,20 @@ export const amounts: Check = (value) => {
   return undefined;
 };
 
+/** Checks a record inside a message; names the field in what it says. */
+export function record(fields: Readonly<Record<string, Check>>): Check {
+  const names = Object.keys(fields);
+  return (value) => {
+    if (typeof value !== 'object' || value === null) return 'is not a record';
+    for (const field of names) {
+      // SAFE: any object may be read by name; what is read is unknown.
+      const problem = fields[field]?.((value as Record<string, unknown>)[field]);
+      if (problem !== undefined) return `: ${field} ${problem}`;
+    }
+    return undefined;
+  };
+}
+
 /** A list of texts. */
 export const texts: Check = listOf(text);
 

@@ -17,6 +17,11 @@ export interface ValueOption {
   readonly defaultText?: string;
   /** The environment variable. @default the program's prefix and the option's name */
   readonly env?: string;
+  /**
+   * Whether it may be given several times: its value is a list, empty where it is not given. The
+   * environment variable separates several by commas. Excludes `default`.
+   */
+  readonly repeatable?: true;
 }
 
 /** An option that is on or off: `--nanny`, `--no-nanny`. */
@@ -64,9 +69,12 @@ export interface ProgramDefinition<
 export type OptionValues<Options extends OptionSpecs> = {
   readonly [Name in keyof Options]: Options[Name] extends {
     readonly parse: (text: string) => infer Value;
+    readonly repeatable: true;
   }
-    ? Value | (Options[Name] extends { readonly default: infer Default } ? Default : undefined)
-    : boolean;
+    ? readonly Value[]
+    : Options[Name] extends { readonly parse: (text: string) => infer Value }
+      ? Value | (Options[Name] extends { readonly default: infer Default } ? Default : undefined)
+      : boolean;
 };
 
 /** Where a value came from. */

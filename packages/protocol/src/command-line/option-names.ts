@@ -17,6 +17,13 @@ export function isSwitch(spec: ValueOption | SwitchOption): spec is SwitchOption
   return !('parse' in spec);
 }
 
+/** Whether an option may be given several times. */
+export function isRepeatable(
+  spec: ValueOption | SwitchOption,
+): spec is ValueOption & { readonly repeatable: true } {
+  return 'repeatable' in spec;
+}
+
 /** The environment variable that is an option's twin. */
 export function envName(
   definition: AnyDefinition,

@@ -3,7 +3,7 @@ import { CommanderError, type Command } from 'commander';
 import { FarmError } from '../core/errors.ts';
 import { oneLine, quote } from '../quote.ts';
 import { buildCommand, helpText } from './help.ts';
-import { type AnyDefinition, envName, isSwitch, kebabCase } from './option-names.ts';
+import { type AnyDefinition, envName, isRepeatable, isSwitch, kebabCase } from './option-names.ts';
 import type {
   Environment,
   OptionSource,
@@ -19,6 +19,8 @@ import { HelpRequested, UsageError } from './usage-error.ts';
 /** One option as given: its text, and what to call it in a message. */
 interface Given {
   readonly text: string;
+  /** Of an option that was given several times: those before. */
+  readonly earlier?: Given;
   readonly source: OptionSource;
   readonly label: string;
 }
@@ -40,7 +42,8 @@ export function parseCommandLine<
   const options: Record<string, unknown> = {};
   for (const [name, spec] of Object.entries(definition.options)) {
     const found = given.get(name);
-    if (found === undefined) options[name] = spec.default;
+    if (isRepeatable(spec)) options[name] = readList(found, spec.parse);
+    else if (found === undefined) options[name] = spec.default;
     else options[name] = readValue(found, isSwitch(spec) ? parseSwitch : spec.parse);
   }
   const positional = readPositional(definition, operands, env);
@@ -65,6 +68,11 @@ function readArguments(
   const command = buildCommand(definition);
   const take = (name: string, flag: string, text: string): void => {
     const earlier = given.get(name);
+    const spec = definition.options[name];
+    if (earlier !== undefined && spec !== undefined && isRepeatable(spec)) {
+      given.set(name, { ...earlier, text, earlier });
+      return;
+    }
     if (earlier !== undefined) {
       const both =
         earlier.label === flag
@@ -217,6 +225,18 @@ function readValue(given: Given, parse: (text: string) => unknown): unknown {
     const label = given.source === 'environment' ? `${given.label} (environment)` : given.label;
     throw new UsageError(`${label}: ${oneLine(error.message)}`, { cause: error });
   }
+}
+
+/** The values of an option that may be repeated, in the order they were given. */
+function readList(given: Given | undefined, parse: (text: string) => unknown): unknown[] {
+  const values: unknown[] = [];
+  for (let each = given; each !== undefined; each = each.earlier) {
+    const { text, source } = each;
+    const texts = source === 'environment' ? text.split(',').map((part) => part.trim()) : [text];
+    const own = texts.filter((part) => part !== '');
+    values.unshift(...own.map((part) => readValue({ ...each, text: part }, parse)));
+  }
+  return values;
 }
 
 function parseSwitch(text: string): boolean {

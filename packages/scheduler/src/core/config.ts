@@ -40,6 +40,8 @@ export interface SchedulerConfig {
   readonly stealAgainMs?: number;
   /** Bytes of small results kept for later dependents and clients. @default 64 MiB */
   readonly inlineTotalBytesMax?: number;
+  /** Bytes of scattered values that no worker holds yet. @default 256 MiB */
+  readonly scatterBytesMax?: number;
   /** Entries of the transition log. @default 10000 */
   readonly storyEntriesMax?: number;
   /**
@@ -80,6 +82,7 @@ export function resolveConfig(config: SchedulerConfig): ResolvedConfig {
     unknownDurationMs: 500,
     reserveAfterMs: 1_000,
     inlineTotalBytesMax: LIMITS.inlineTotalBytesMax,
+    scatterBytesMax: LIMITS.scatterBytesMax,
     storyEntriesMax: LIMITS.storyEntriesMax,
     deathDetailsMs: 10_000,
     surplusAfterMs: 2_000,

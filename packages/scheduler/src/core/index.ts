@@ -7,6 +7,15 @@
 export type { SchedulerConfig } from './config.ts';
 export type * from './events.ts';
 export type * from './instructions.ts';
+export type {
+  Observation,
+  ObservedClient,
+  ObservedDeparture,
+  ObservedSubmit,
+  ObservedTransition,
+  ObservedWorker,
+  Observing,
+} from './observations.ts';
 export { SchedulerCore } from './scheduler-core.ts';
 export type { SchedulerStatistics } from './scheduler-core.ts';
-export type { TaskCounts } from './tables.ts';
+export type { TaskCounts } from './durations.ts';

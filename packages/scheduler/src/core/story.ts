@@ -15,11 +15,16 @@ interface Entry {
   atMs: number;
 }
 
+/** Is told of each entry; the parameters are those of {@link Story.add}. */
+export type StoryObserver = (...entry: Parameters<Story['add']>) => void;
+
 /**
  * The last transitions of all tasks, oldest overwritten first. Writing one allocates nothing once
  * the log is full; keys are put together only when they are asked for.
  */
 export class Story {
+  /** Null while nobody wants to know. */
+  observer: StoryObserver | null = null;
   readonly #entries: Entry[] = [];
   readonly #entriesMax: number;
   #next = 0;
@@ -40,6 +45,7 @@ export class Story {
     worker: string | null,
     atMs: number,
   ): void {
+    this.observer?.(naming, index, end, from, to, cause, run, worker, atMs);
     const at = this.#next;
     this.#next = at + 1 === this.#entriesMax ? 0 : at + 1;
     const entry = this.#entries[at];

@@ -191,14 +191,20 @@ export interface Questions extends CoordinationQuestions {
   /** Which workers hold each future's result. */
   'who-has': { readonly params: { readonly ids: readonly number[] }; readonly answer: WhoHas };
   /** Keys that each worker holds; `workers` empty means all. */
-  'has-what': { readonly params: { readonly workers: readonly string[] }; readonly answer: HasWhat };
+  'has-what': {
+    readonly params: { readonly workers: readonly string[] };
+    readonly answer: HasWhat;
+  };
   /** How many workers the work at hand asks for. */
   'adaptive-target': {
     readonly params: { readonly targetDurationMs: number };
     readonly answer: AdaptiveTarget;
   };
   /** Which workers are best closed: idle ones first, then those with the fewest bytes. */
-  'workers-to-close': { readonly params: { readonly count: number }; readonly answer: readonly string[] };
+  'workers-to-close': {
+    readonly params: { readonly count: number };
+    readonly answer: readonly string[];
+  };
 }
 
 /** A question; answered by a {@link Reply} with the same `request`. */

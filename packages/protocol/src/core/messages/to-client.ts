@@ -1,4 +1,5 @@
 /** What the scheduler says to a client. */
+import type { TopicEvent } from './coordination.ts';
 import type { Failure } from './records.ts';
 
 /** The scheduler holds this block now. */
@@ -123,4 +124,5 @@ export type ClientBoundMessage =
   | Recomputing
   | Reply
   | DataFailed
-  | Goodbye;
+  | Goodbye
+  | TopicEvent;
