@@ -2,7 +2,15 @@
  * Everything the scheduler's core can be told. Events are facts; time and identities come with
  * them. Read this file and `instructions.ts` to know the core's interface.
  */
-import type { ClientHello, ClientMessage, WorkerHello, WorkerMessage } from '@farm/protocol/core';
+import type {
+  ClientHello,
+  ClientMessage,
+  Failure,
+  WorkerHello,
+  WorkerMessage,
+} from '@farm/protocol/core';
+
+import type { Observing } from './observations.ts';
 
 /** A client finished its handshake. `client` is this session's name, chosen by the shell. */
 export interface ClientConnected {
@@ -18,6 +26,21 @@ export interface ClientSaid {
   readonly nowMs: number;
   readonly client: string;
   readonly message: ClientMessage;
+}
+
+/** A client's connection lost its socket and may come back; what is said to it meanwhile waits. */
+export interface ClientAway {
+  readonly kind: 'client-away';
+  readonly nowMs: number;
+  readonly client: string;
+  readonly reason: string;
+}
+
+/** It came back: all that was said in either direction has arrived, or will. */
+export interface ClientBack {
+  readonly kind: 'client-back';
+  readonly nowMs: number;
+  readonly client: string;
 }
 
 /** A client's connection ended. */
@@ -44,6 +67,24 @@ export interface WorkerSaid {
   readonly message: WorkerMessage;
 }
 
+/**
+ * A worker's connection lost its socket and may come back; what is said to it meanwhile waits. Where
+ * its process is known to have ended, `worker-lost` follows.
+ */
+export interface WorkerAway {
+  readonly kind: 'worker-away';
+  readonly nowMs: number;
+  readonly worker: string;
+  readonly reason: string;
+}
+
+/** It came back: all that was said in either direction has arrived, or will. */
+export interface WorkerBack {
+  readonly kind: 'worker-back';
+  readonly nowMs: number;
+  readonly worker: string;
+}
+
 /** A worker's connection ended. */
 export interface WorkerLost {
   readonly kind: 'worker-lost';
@@ -58,6 +99,19 @@ export interface Tick {
   readonly nowMs: number;
 }
 
+/** A plugin that a client asked for was loaded, or not. */
+export interface PluginLoaded {
+  readonly kind: 'plugin-loaded';
+  readonly nowMs: number;
+  readonly client: string;
+  readonly request: number;
+  /** Whether it was not there before. */
+  readonly isNew: boolean;
+  readonly failure: Failure | null;
+  /** What plugins are told of from now on. */
+  readonly observe: Observing;
+}
+
 /** A signal or flag asks the scheduler to end. */
 export interface ShutdownAsked {
   readonly kind: 'shutdown-asked';
@@ -69,9 +123,14 @@ export interface ShutdownAsked {
 export type SchedulerEvent =
   | ClientConnected
   | ClientSaid
+  | ClientAway
+  | ClientBack
   | ClientLost
   | WorkerConnected
   | WorkerSaid
+  | WorkerAway
+  | WorkerBack
   | WorkerLost
   | Tick
+  | PluginLoaded
   | ShutdownAsked;

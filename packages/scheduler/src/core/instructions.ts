@@ -1,5 +1,12 @@
 /** Everything the scheduler's core can ask its shell to do. Instructions are performed in order. */
-import type { ClientBoundMessage, Failure, WorkerBoundMessage } from '@farm/protocol/core';
+import type {
+  ClientBoundMessage,
+  Failure,
+  PluginParams,
+  WorkerBoundMessage,
+} from '@farm/protocol/core';
+
+import type { Observation } from './observations.ts';
 
 /** Send a message to a client. Messages to a client that is gone are dropped. */
 export interface ToClient {
@@ -71,6 +78,20 @@ export interface WakeAt {
   readonly atMs: number;
 }
 
+/** Tell the plugins what happened. Only where they want it, see `observe` of the configuration. */
+export interface Observe {
+  readonly do: 'observe';
+  readonly observation: Observation;
+}
+
+/** Load a plugin and say so with a `plugin-loaded`. */
+export interface LoadPlugin {
+  readonly do: 'load-plugin';
+  readonly client: string;
+  readonly request: number;
+  readonly plugin: PluginParams;
+}
+
 /** Write a line to the log. */
 export interface Log {
   readonly do: 'log';
@@ -94,5 +115,7 @@ export type SchedulerInstruction =
   | DropClient
   | DropWorker
   | WakeAt
+  | Observe
+  | LoadPlugin
   | Log
   | Exit;
