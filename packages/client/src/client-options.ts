@@ -28,6 +28,12 @@ export interface ClientOptions {
    * @default 30_000 from when the scheduler file is there; no limit for the file
    */
   readonly timeoutMs?: number;
+  /**
+   * Share of the workers' time beside other clients that have tasks ready, above 0: a client with 2
+   * gets twice the time of one with 1, whatever their priorities.
+   * @default none: all clients without a weight share one of 1, in order of their submissions
+   */
+  readonly weight?: number;
 }
 
 /** A cluster that this process started, for example a `LocalCluster`. */
@@ -50,6 +56,7 @@ export interface CheckedTarget {
   readonly token: string | undefined;
   readonly name: string | undefined;
   readonly timeoutMs: number | undefined;
+  readonly weight: number | undefined;
 }
 
 /** Port of a scheduler that an address does not name. */
@@ -61,6 +68,7 @@ const OPTION_NAMES: Readonly<Record<keyof ClientOptions, true>> = {
   token: true,
   name: true,
   timeoutMs: true,
+  weight: true,
 };
 
 /**
@@ -75,17 +83,20 @@ export function checkTarget(
   const given = fromTarget(target);
   if (options !== undefined) checkOptionNames(options, OPTION_NAMES, 'Client');
   const merged: ClientOptions = { ...given, ...options };
-  const { address, schedulerFile, token, name, timeoutMs } = merged;
+  const { address, schedulerFile, token, name, timeoutMs, weight } = merged;
   const texts: Readonly<Record<string, unknown>> = { address, schedulerFile, token, name };
   for (const [option, value] of Object.entries(texts)) {
     if (value === undefined || (typeof value === 'string' && value !== '')) continue;
     throw refusal(`${option} is ${value === '' ? 'an empty text' : 'not a text'}`);
   }
   checkTimeout(timeoutMs);
+  if (weight !== undefined && !(Number.isFinite(weight) && weight > 0)) {
+    throw refusal(`weight is ${String(weight)}: give a number above 0`);
+  }
   if (address !== undefined) parseAddress(address, { defaultPort: SCHEDULER_PORT });
   const via =
     schedulerFile !== undefined ? 'scheduler-file' : address !== undefined ? 'address' : 'local';
-  return { via, address, schedulerFile, token, name, timeoutMs };
+  return { via, address, schedulerFile, token, name, timeoutMs, weight };
 }
 
 function fromTarget(target: ClientTarget | undefined): ClientOptions {

@@ -131,6 +131,7 @@ describe('connecting', () => {
     ['a misspelt option', { scheduler_file: 'a' }, undefined, /did you mean schedulerFile\?/],
     ['an empty token', 'a:1', { token: '' }, /token is an empty text/],
     ['a negative timeout', 'a:1', { timeoutMs: -1 }, /timeoutMs/],
+    ['a weight of nothing', 'a:1', { weight: 0 }, /weight is 0/],
   ])('refuses %s', (_name, target, options, message) => {
     // SAFE: the test is about values that the types do not allow.
     expect(() => new Client(target as never, options as never)).toThrow(message);

@@ -169,6 +169,8 @@ describe('the hello', () => {
     ['a binary frame', Buffer.from(hello), /not a JSON text frame/],
     ['no name', hello.replace('"c-1"', '""'), /name is empty/],
     ['a number as name', hello.replace('"c-1"', '7'), /name is not text/],
+    ['a weight of 0', JSON.stringify({ ...CLIENT_HELLO, weight: 0 }), /weight is not above 0/],
+    ['a weight in words', JSON.stringify({ ...CLIENT_HELLO, weight: 'all' }), /weight is not/],
     ['65 KiB', JSON.stringify({ ...CLIENT_HELLO, extra: 'x'.repeat(65_536) }), /at most 65536/],
   ])('is refused with its reason: %s', async (_what, frame, problem) => {
     await using rig = await startRig();

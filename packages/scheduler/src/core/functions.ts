@@ -14,6 +14,7 @@ export function defineFunction(
   let fn = tables.functions.get(hash);
   if (fn === undefined) {
     const prefix = tables.durations.get(name);
+    prefix.functions += 1;
     // The bytes are a view of what arrived, which would stay as a whole.
     fn = new FunctionState(tables.nextFunction++, hash, name, new Uint8Array(spec), prefix);
     tables.functions.set(hash, fn);
@@ -33,6 +34,7 @@ export function tellFunction(tables: Tables, worker: WorkerState, fn: FunctionSt
 export function forgetUnused(tables: Tables, fn: FunctionState): void {
   if (fn.blocks > 0 || fn.definers.size > 0) return;
   tables.functions.delete(fn.hash);
+  fn.prefix.functions -= 1;
   for (const worker of tables.workers.values()) {
     if (!worker.functions.delete(fn.number)) continue;
     tables.outbox.toWorker(worker, forgetFunctions([fn.number]));

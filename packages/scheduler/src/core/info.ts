@@ -1,7 +1,11 @@
-import type { SchedulerInfo, WorkerInfo } from '@farm/protocol/core';
+import type { PrefixInfo, SchedulerInfo, WorkerInfo } from '@farm/protocol/core';
 
+import type { Prefix } from './durations.ts';
 import type { WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
+
+/** Prefixes that are told. */
+const PREFIXES_MAX = 1_000;
 
 /** Identity, workers and task counts. */
 export function schedulerInfo(tables: Tables, nowMs: number): SchedulerInfo {
@@ -9,7 +13,13 @@ export function schedulerInfo(tables: Tables, nowMs: number): SchedulerInfo {
   const workers = [...tables.workers.values()].map((worker) => workerInfo(worker, nowMs));
   const { size } = tables.clients;
   const tasks = { ...tables.counts };
-  return { type: 'Scheduler', id, address, startedMs, workers, clients: size, tasks };
+  const prefixes = tables.durations.latest().slice(0, PREFIXES_MAX).map(prefixInfo);
+  return { type: 'Scheduler', id, address, startedMs, workers, clients: size, tasks, prefixes };
+}
+
+function prefixInfo({ name, meanUs, meanBytes, finished, counts }: Prefix): PrefixInfo {
+  const meanMs = meanUs === null ? null : meanUs / 1_000;
+  return { name, meanMs, meanBytes, finished, tasks: { ...counts } };
 }
 
 function workerInfo(worker: WorkerState, nowMs: number): WorkerInfo {
@@ -25,6 +35,7 @@ function workerInfo(worker: WorkerState, nowMs: number): WorkerInfo {
     localDirectory: hello.localDirectory,
     nanny: hello.nanny,
     processing: worker.runs.size,
+    occupancyMs: worker.occupancyUs / 1_000,
     metrics: worker.metrics,
     silentMs: Math.max(0, nowMs - worker.heardMs),
   };

@@ -19,7 +19,7 @@ type ClientBatch =
 
 type WorkerBatch =
   | { readonly kind: 'free'; readonly tasks: number[] }
-  | { readonly kind: 'stop'; readonly runs: number[] }
+  | { readonly kind: 'stop'; readonly runs: number[]; readonly running: boolean }
   | { readonly kind: 'run'; readonly runs: RunBatch }
   | { readonly kind: 'message'; readonly message: WorkerBoundMessage };
 
@@ -102,16 +102,16 @@ export class Outbox {
     line.batches.push({ kind: 'free', tasks: [task] });
   }
 
-  /** Gives up a run, running or not. */
-  stop(worker: WorkerState, runId: number): void {
+  /** Gives up a run, running or, with `running` false, only if it has not started. */
+  stop(worker: WorkerState, runId: number, running = true): void {
     const line = this.#worker(worker);
     const last = line.batches.at(-1);
-    if (last?.kind === 'stop') {
+    if (last?.kind === 'stop' && last.running === running) {
       last.runs.push(runId);
       return;
     }
     line.open.clear();
-    line.batches.push({ kind: 'stop', runs: [runId] });
+    line.batches.push({ kind: 'stop', runs: [runId], running });
   }
 
   /** A run for a worker; the function has been defined there. */
@@ -174,7 +174,7 @@ function workerMessage(batch: WorkerBatch): WorkerBoundMessage {
     case 'free':
       return free(batch.tasks);
     case 'stop':
-      return stop(batch.runs, true);
+      return stop(batch.runs, batch.running);
     case 'run':
       return batch.runs.build();
     case 'message':

@@ -1,30 +1,15 @@
-import { Heap } from './collections/heap.ts';
-import { GONE, QueueEntry } from './state.ts';
-import type { Block, Requirement, TaskState } from './state.ts';
+import { entryOf, entryOfBlock } from './order.ts';
+import { joinLane } from './ready-queue.ts';
+import { GONE } from './state.ts';
+import type { Block, QueueEntry, Requirement, TaskState } from './state.ts';
 import type { Tables } from './tables.ts';
-
-/** An empty queue, best first. */
-export function readyQueue(): Heap<QueueEntry> {
-  return new Heap(comesBefore);
-}
-
-/**
- * User priority, then order of submission, then index. The entry of a whole block comes after
- * single tasks of it, which have been ready before.
- */
-export function comesBefore(a: QueueEntry, b: QueueEntry): boolean {
-  const byPriority = b.block.priority - a.block.priority;
-  if (byPriority !== 0) return byPriority < 0;
-  if (a.block !== b.block) return a.block.order < b.block.order;
-  return (a.task?.index ?? Infinity) < (b.task?.index ?? Infinity);
-}
 
 /** Puts a task that is ready into the queue of its requirement. */
 export function enqueue(tables: Tables, task: TaskState): void {
   const { requirement } = task.block;
-  task.entry = new QueueEntry(task.block, task);
+  task.entry = entryOf(task);
   requirement.queue.push(task.entry);
-  added(tables, requirement, 1);
+  added(tables, task.block, 1);
 }
 
 /** Puts all tasks of a new block into the queue, as one entry. */
@@ -32,8 +17,8 @@ export function enqueueBlock(tables: Tables, block: Block): void {
   const { requirement, count } = block;
   block.cursor = 0;
   block.unmade = count;
-  requirement.queue.push(new QueueEntry(block, null));
-  added(tables, requirement, count);
+  requirement.queue.push(entryOfBlock(block));
+  added(tables, block, count);
 }
 
 /** Takes a task out. Its entry stays and is skipped. */
@@ -98,7 +83,9 @@ export function eachReadyTask(
   }
 }
 
-function added(tables: Tables, requirement: Requirement, count: number): void {
+function added(tables: Tables, block: Block, count: number): void {
+  const { requirement } = block;
+  joinLane(tables, block);
   requirement.ready += count;
   requirement.isFresh = true;
   tables.needsPlacement = true;

@@ -16,6 +16,9 @@ export function beginRun(tables: Tables, task: TaskState, worker: WorkerState): 
     taskNumber: task.number,
     task,
     isExecuting: false,
+    executingSinceMs: null,
+    move: null,
+    staysUntilMs: 0,
     hasStaleCopy: false,
   };
   worker.runs.set(assignment.run, assignment);
@@ -31,11 +34,12 @@ export function beginRun(tables: Tables, task: TaskState, worker: WorkerState): 
 export function endRun(tables: Tables, assignment: Assignment): void {
   const { worker, requirement, run, expectedUs } = assignment;
   worker.runs.delete(run);
+  if (assignment.move !== null) endMove(assignment);
   worker.threadsUsed -= requirement.threads;
   if (assignment.isLong) worker.threadsLong -= requirement.threads;
   worker.occupancyUs -= expectedUs;
   if (requirement.needs.length > 0) worker.pool.giveBack(requirement.needs);
-  if (worker.isLeaving) return;
+  if (!tables.accepting.has(worker)) return;
   updateIdle(tables, worker);
   tables.dirty.add(worker);
   tables.needsPlacement = true;
@@ -45,17 +49,25 @@ export function endRun(tables: Tables, assignment: Assignment): void {
 export function acceptRuns(tables: Tables, worker: WorkerState): void {
   tables.accepting.add(worker);
   tables.slots += worker.nthreads;
+  tables.stealAtMs = 0;
   updateIdle(tables, worker);
   tables.dirty.add(worker);
   tables.needsPlacement = true;
 }
 
-/** Ends giving the worker runs. */
+/** Ends giving the worker runs, for good. */
 export function refuseRuns(tables: Tables, worker: WorkerState): void {
   worker.isLeaving = true;
+  pauseRuns(tables, worker);
+}
+
+/** Gives the worker no runs until {@link acceptRuns}. */
+export function pauseRuns(tables: Tables, worker: WorkerState): void {
   if (!tables.accepting.delete(worker)) return;
   tables.slots -= worker.nthreads;
   tables.idle.delete(worker);
+  tables.loaded.delete(worker);
+  worker.isLoaded = false;
   tables.dirty.delete(worker);
 }
 
@@ -77,7 +89,38 @@ export function loadOf(worker: WorkerState): number {
   return worker.occupancyUs / worker.nthreads;
 }
 
+/** Another estimate of what a run takes. */
+export function reestimate(assignment: Assignment, expectedUs: number): void {
+  assignment.worker.occupancyUs += expectedUs - assignment.expectedUs;
+  assignment.expectedUs = expectedUs;
+}
+
+/** The worker is asked for an unstarted run, for the thief. */
+export function beginMove(assignment: Assignment, thief: WorkerState, expectedUs: number): void {
+  const { worker } = assignment;
+  assignment.move = { thief, expectedUs };
+  worker.outgoingUs += expectedUs;
+  thief.incomingUs += expectedUs;
+  thief.incomingRuns += 1;
+}
+
+/** It has answered, or will not. */
+export function endMove(assignment: Assignment): void {
+  const { move, worker } = assignment;
+  if (move === null) return;
+  assignment.move = null;
+  worker.outgoingUs -= move.expectedUs;
+  move.thief.incomingUs -= move.expectedUs;
+  move.thief.incomingRuns -= 1;
+}
+
 function updateIdle(tables: Tables, worker: WorkerState): void {
-  if (worker.threadsUsed < worker.nthreads) tables.idle.add(worker);
+  const { threadsUsed, nthreads } = worker;
+  if (threadsUsed < nthreads) tables.idle.add(worker);
   else tables.idle.delete(worker);
+  if (threadsUsed > nthreads !== worker.isLoaded) {
+    worker.isLoaded = !worker.isLoaded;
+    if (worker.isLoaded) tables.loaded.add(worker);
+    else tables.loaded.delete(worker);
+  }
 }

@@ -53,6 +53,7 @@ class RandomCluster {
     else if (what < 39) this.cancel(client);
     else if (what < 41) client.fake.retry(...random.some([...client.futures.keys()], 0.5));
     else if (what < 42) this.removeClient(client);
+    else if (what < 43) this.cutClient(client);
     else if (worker === undefined || what < 47) this.addWorker();
     else if (what < 50) this.loseWorker(worker);
     else if (what < 51) worker.leave();
@@ -72,12 +73,16 @@ class RandomCluster {
   addClient(): void {
     const { random } = this;
     const weight = random.chance(0.2) ? 1 + random.below(3) : null;
-    this.clients.push({ fake: this.farm.client(`c${this.#names++}`, { weight }), futures: new Map() });
+    this.clients.push({
+      fake: this.farm.client(`c${this.#names++}`, { weight }),
+      futures: new Map(),
+    });
   }
 
   removeClient(client: (typeof this.clients)[number]): void {
     this.clients.splice(this.clients.indexOf(client), 1);
-    if (this.random.chance(0.5)) client.fake.close();
+    // What a client says while it is cut off is not heard.
+    if (this.random.chance(0.5) && !client.fake.isCut) client.fake.close();
     else client.fake.lose();
   }
 
@@ -88,6 +93,12 @@ class RandomCluster {
     const name = `w${this.#names++}`;
     const nthreads = 1 + random.below(3);
     this.workers.push(this.farm.worker(name, { nthreads, resources: amounts(resources) }));
+  }
+
+  /** A client loses its socket, or gets one again. */
+  cutClient({ fake }: (typeof this.clients)[number]): void {
+    if (fake.isCut) fake.mend();
+    else fake.cut();
   }
 
   /** A worker loses its socket, or gets one again. */
@@ -245,9 +256,11 @@ class RandomCluster {
   heal(): void {
     const options = { nthreads: 4, resources: amounts({ GPU: 4 }) };
     for (const worker of this.workers) if (worker.isCut) worker.mend();
+    for (const { fake } of this.clients) if (fake.isCut) fake.mend();
     this.workers.push(this.farm.worker('last', options));
     for (let round = 0; round < 2_000 && this.isBusy(); round++) {
       this.farm.tick(100);
+      this.closeRetired();
       for (const worker of this.workers) {
         worker.answerStops();
         worker.takeIn();

@@ -15,6 +15,8 @@ export interface WorkerInfo {
   readonly nanny: boolean;
   /** Runs assigned and not ended. */
   readonly processing: number;
+  /** What they are expected to take together, milliseconds of one slot. */
+  readonly occupancyMs: number;
   readonly metrics: WorkerMetrics | null;
   /** Milliseconds since the worker was last heard. */
   readonly silentMs: number;
@@ -31,6 +33,19 @@ export type TaskStateName =
   | 'erred'
   | 'forgotten';
 
+/** The tasks that run functions of one name. */
+export interface PrefixInfo {
+  readonly name: string;
+  /** Moving average of their durations; null while it is not known. */
+  readonly meanMs: number | null;
+  /** The same of their results' sizes. */
+  readonly meanBytes: number | null;
+  /** Runs that ended well since the scheduler's start. */
+  readonly finished: number;
+  /** Number of tasks in each state. */
+  readonly tasks: Readonly<Record<TaskStateName, number>>;
+}
+
 /** What `client.schedulerInfo()` answers. */
 export interface SchedulerInfo {
   readonly type: 'Scheduler';
@@ -42,6 +57,22 @@ export interface SchedulerInfo {
   readonly clients: number;
   /** Number of tasks in each state. */
   readonly tasks: Readonly<Record<TaskStateName, number>>;
+  /** By name of the function, at most 1000: the one that was defined last first. */
+  readonly prefixes: readonly PrefixInfo[];
+}
+
+/** Part of a user's work, as `client.spans()` shows it. */
+export interface SpanInfo {
+  /** Its names, outermost first. */
+  readonly path: readonly string[];
+  /** Tasks in each state, those of inner spans too; with forgotten ones all that were submitted. */
+  readonly tasks: Readonly<Record<TaskStateName, number>>;
+  /** When its first task was submitted, milliseconds since the epoch. */
+  readonly startMs: number;
+  /** When its last task ended; null while it has unfinished ones. */
+  readonly stopMs: number | null;
+  /** What its tasks have run, added up. */
+  readonly computeMs: number;
 }
 
 /** What `client.explain(key)` answers. */

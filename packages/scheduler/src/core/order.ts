@@ -1,0 +1,113 @@
+/**
+ * In which order ready tasks are placed: user priority, then generation (one burst of submits of
+ * one client: first in, first out), then depth first. Tasks arrive by and by, so the last part,
+ * which Dask computes over a whole graph (`dask.order`), is kept up as they come: a task ranks
+ * with the first root it descends from, the deeper the earlier. So the descendants of a root come
+ * before the roots after it, and a chain is followed to its end before the next one is begun. And
+ * once a task has a result that waits for others to be used, those others are next.
+ */
+import { itemCount, eachItem } from './collections/one-or-many.ts';
+import { QueueEntry } from './state.ts';
+import type { Block, ClientState, TaskState } from './state.ts';
+import type { Tables } from './tables.ts';
+
+/** Dependents of a finished task beyond which it is common property: nothing is hastened for it. */
+const DEPENDENTS_MAX = 8;
+/** Inputs of a task beyond which the missing ones are not hastened. */
+const INPUTS_MAX = 16;
+/** Tasks hastened, or looked at for that, because of one that ended. */
+const HASTENED_MAX = 32;
+
+/** Whether `a` is to be placed before `b`. */
+export function comesBefore(a: QueueEntry, b: QueueEntry): boolean {
+  const { block: one } = a;
+  const { block: other } = b;
+  if (one.priority !== other.priority) return one.priority > other.priority;
+  if (one.generation !== other.generation) return one.generation < other.generation;
+  if (a.rank !== b.rank) return a.rank < b.rank;
+  if (a.depth !== b.depth) return a.depth > b.depth;
+  if (one !== other) return one.first < other.first;
+  return (a.task?.index ?? Infinity) < (b.task?.index ?? Infinity);
+}
+
+/** The place of a task among the ready ones. */
+export function entryOf(task: TaskState): QueueEntry {
+  const { block, depth } = task;
+  return new QueueEntry(block, task, rankOf(task), depth);
+}
+
+/** The place of a whole block: after all that its tasks have made ready. */
+export function entryOfBlock(block: Block): QueueEntry {
+  return new QueueEntry(block, null, block.first + block.count - 1, -1);
+}
+
+/** The generation of a submit that has just arrived. */
+export function generationOf(tables: Tables, client: ClientState): number {
+  const { nowMs, config } = tables;
+  const { burst } = client;
+  const isNew = burst === null || nowMs - burst.lastMs > config.fifoWindowMs;
+  const number = isNew ? tables.nextGeneration++ : burst.number;
+  client.burst = { number, lastMs: nowMs };
+  return number;
+}
+
+/**
+ * Gives a new task its place after its dependencies, which have theirs. Where it goes on with a
+ * submission that is still running, so does its block: what consumes results need not wait until
+ * all of them are made.
+ */
+export function rankBehind(block: Block, task: TaskState): void {
+  let rank = Infinity;
+  let depth = 0;
+  for (const dependency of task.dependencies) {
+    rank = Math.min(rank, rankOf(dependency));
+    depth = Math.max(depth, dependency.depth);
+    const { block: earlier } = dependency;
+    if (earlier.generation >= block.generation) continue;
+    const isRunning = earlier.cursor < earlier.count || dependency.waitingOn > 0;
+    if (isRunning || dependency.state === 'processing') block.generation = earlier.generation;
+  }
+  if (rank === Infinity) return;
+  task.rank = rank;
+  task.depth = depth + 1;
+}
+
+/** A result waits for others until `dependent` can use it: those that are ready are next. */
+export function hastenInputs(task: TaskState, dependent: TaskState): void {
+  if (itemCount(task.dependents) > DEPENDENTS_MAX) return;
+  hasten(dependent, rankOf(task), HASTENED_MAX);
+}
+
+/** Whether a result of the task is an input of another task. */
+export function hasConsumers(task: TaskState | undefined): boolean {
+  return task !== undefined && task.dependents !== null;
+}
+
+/** Whether two tasks have their first dependent in common. */
+export function areSiblings(one: TaskState | undefined, other: TaskState | undefined): boolean {
+  if (one === undefined || other === undefined) return false;
+  const [first] = eachItem(one.dependents);
+  const [second] = eachItem(other.dependents);
+  return first !== undefined && first === second;
+}
+
+function rankOf(task: TaskState): number {
+  return task.rank === 0 ? task.number : task.rank;
+}
+
+function hasten(dependent: TaskState, rank: number, budget: number): number {
+  if (dependent.dependencies.length > INPUTS_MAX) return budget;
+  let left = budget;
+  for (const input of dependent.dependencies) {
+    if (left <= 0) break;
+    left -= 1;
+    if (rankOf(input) > rank) input.rank = rank;
+    if (input.state === 'waiting') {
+      left = hasten(input, rank, left);
+    } else if (input.state === 'queued' && (input.entry === null || input.entry.rank > rank)) {
+      input.entry = new QueueEntry(input.block, input, rank, 0);
+      input.block.requirement.queue.push(input.entry);
+    }
+  }
+  return left;
+}
