@@ -138,7 +138,9 @@ function sendAll<T>(
       total += size;
       end += 1;
     }
-    futures.push(...sendBlock<T>(session, encoded.slice(start, end), { key, from: start }, checked));
+    futures.push(
+      ...sendBlock<T>(session, encoded.slice(start, end), { key, from: start }, checked),
+    );
     start = end;
   }
   return futures;

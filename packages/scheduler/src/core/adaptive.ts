@@ -66,9 +66,7 @@ export function adaptiveTarget(tables: Tables, targetDurationMs: number): Adapti
 export function workersToClose(tables: Tables, count: number): string[] {
   const longUs = tables.config.longTaskMs * 1_000;
   const isBusyForLong = (worker: WorkerState): boolean =>
-    [...worker.runs.values()].some(
-      ({ isLong, expectedUs }) => isLong || expectedUs > longUs,
-    );
+    [...worker.runs.values()].some(({ isLong, expectedUs }) => isLong || expectedUs > longUs);
   return [...tables.accepting]
     .filter((worker) => !isBusyForLong(worker))
     .toSorted((a, b) => a.runs.size - b.runs.size || a.heldBytes - b.heldBytes)

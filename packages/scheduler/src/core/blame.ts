@@ -73,4 +73,3 @@ export function describeDeath(tables: Tables, { host, previousDeath }: WorkerHel
   }
   death.condemned.clear();
 }
-

@@ -197,7 +197,8 @@ export function fullness(worker: WorkerState): number {
 /** Copies on workers that stay. */
 export function stayingCopies(task: TaskState): number {
   let count = 0;
-  for (const holder of eachItem(task.holders)) if (!holder.isLeaving && holder.away === null) count += 1;
+  for (const holder of eachItem(task.holders))
+    if (!holder.isLeaving && holder.away === null) count += 1;
   return count;
 }
 
@@ -228,7 +229,10 @@ function advance(tables: Tables, job: CopyJob): void {
 function start(tables: Tables, job: CopyJob, to: WorkerState): void {
   const { task } = job;
   let transfers = tables.transfers.get(task);
-  if (transfers === undefined) tables.transfers.set(task, (transfers = new Map()));
+  if (transfers === undefined) {
+    transfers = new Map<WorkerState, Transfer>();
+    tables.transfers.set(task, transfers);
+  }
   transfers.set(to, { job, to });
   to.incomingBytes += task.size;
   job.inFlight += 1;

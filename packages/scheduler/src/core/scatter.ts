@@ -4,12 +4,13 @@
  * where the first is lost.
  */
 import { accepted, failure, putData, u32At } from '@farm/protocol/core';
-import type { Scatter } from '@farm/protocol/core';
+import type { Failure, Scatter } from '@farm/protocol/core';
 
 import { addBlock, findKey, keysTaken } from './blocks.ts';
 import { countTasks } from './durations.ts';
 import type { Naming } from './naming.ts';
 import { generationOf } from './order.ts';
+import type { PendingScatter } from './pending-scatters.ts';
 import { copy, hasMemoryFor } from './replication.ts';
 import { internRequirement, isNamedBy } from './requirements.ts';
 import { Block, FunctionState, TaskState } from './state.ts';
@@ -30,19 +31,6 @@ const OPTIONS = {
   retryOn: [],
   rerunOnLoss: true,
 } as const;
-
-/** A value that no worker holds yet. */
-export interface PendingScatter {
-  readonly task: TaskState;
-  readonly value: Uint8Array;
-  readonly workers: readonly string[];
-  readonly copies: number;
-  /** When it is given up if no worker can take it. */
-  readonly deadlineMs: number;
-  readonly waitsMs: number;
-  /** The worker it was sent to; null while there is none. */
-  target: WorkerState | null;
-}
 
 /**
  * Takes in values of a client.
@@ -84,6 +72,7 @@ export function takeScatter(tables: Tables, client: ClientState, message: Scatte
   addBlock(tables, block, !isRefused);
   // A view of what arrived, which would stay as a whole.
   const values = new Uint8Array(message.values);
+  const { scatterBytesMax } = tables.config;
   let start = 0;
   for (let index = 0; index < count; index++) {
     const end = u32At(message.endsColumn, index);
@@ -98,8 +87,8 @@ export function takeScatter(tables: Tables, client: ClientState, message: Scatte
       const value = values.subarray(start, end);
       const deadlineMs = tables.nowMs + waitsMs;
       const pending = { task, value, workers, copies, deadlineMs, waitsMs, target: null };
-      tables.scatters.set(task.number, pending);
-      tables.scattersUnplaced.push(pending);
+      if (tables.scatters.bytes + value.byteLength <= scatterBytesMax) tables.scatters.add(pending);
+      else troubleOf(task).failure = tooMuch(tables, task);
     }
     review(tables, task);
     start = end;
@@ -111,9 +100,9 @@ export function takeScatter(tables: Tables, client: ClientState, message: Scatte
 
 /** A worker says that it holds a task: whether that was a value on its way. */
 export function landScatter(tables: Tables, task: TaskState, worker: WorkerState): boolean {
-  const pending = tables.scatters.get(task.number);
+  const pending = tables.scatters.get(task);
   if (pending === undefined || task.state !== 'waiting') return false;
-  tables.scatters.delete(task.number);
+  tables.scatters.remove(task);
   arrive(tables, task, worker);
   if (pending.copies !== 1) copy(tables, [task], pending.copies, pending.workers, () => {});
   return true;
@@ -122,23 +111,17 @@ export function landScatter(tables: Tables, task: TaskState, worker: WorkerState
 /** A worker is gone: what was on its way to it goes elsewhere. */
 export function redirectScatters(tables: Tables, worker: WorkerState): void {
   for (const pending of tables.scatters.values()) {
-    if (pending.target !== worker) continue;
-    pending.target = null;
-    tables.scattersUnplaced.push(pending);
+    if (pending.target === worker) tables.scatters.displace(pending);
   }
 }
 
 /** Sends values that have no worker yet, in turn to the workers with the fewest bytes. */
 export function placeScatters(tables: Tables): void {
-  if (tables.scattersUnplaced.length === 0) return;
-  const unplaced = tables.scattersUnplaced.filter(
-    (pending) => tables.scatters.get(pending.task.number) === pending && pending.target === null,
-  );
-  tables.scattersUnplaced = [];
+  if (!tables.scatters.isWaiting) return;
   const workers = [...tables.accepting].toSorted((a, b) => a.heldBytes - b.heldBytes);
   const parcels = new Map<WorkerState, PendingScatter[]>();
   let turn = 0;
-  for (const pending of unplaced) {
+  for (const pending of tables.scatters.takeUnplaced()) {
     const at = findTaker(workers, pending, turn);
     const worker = at === null ? undefined : workers[at];
     if (at !== null && worker !== undefined) {
@@ -150,7 +133,7 @@ export function placeScatters(tables: Tables): void {
     } else if (tables.nowMs >= pending.deadlineMs) {
       giveUp(tables, pending);
     } else {
-      tables.scattersUnplaced.push(pending);
+      tables.scatters.displace(pending);
     }
   }
   for (const [worker, parcel] of parcels) send(tables, worker, parcel);
@@ -185,13 +168,20 @@ function send(tables: Tables, worker: WorkerState, parcel: readonly PendingScatt
 }
 
 function giveUp(tables: Tables, { task, workers, value, waitsMs }: PendingScatter): void {
-  tables.scatters.delete(task.number);
+  tables.scatters.remove(task);
   const { key } = task;
   const whom = workers.length === 0 ? 'no worker' : `none of the workers ${workers.join(', ')}`;
   const why =
     `${whom} could take the ${value.byteLength} bytes of ${key} within ${waitsMs} ms: start ` +
     'workers, or give them more memory';
   fail(tables, task, failure('ERR_NO_WORKER', why, key, null, null));
+}
+
+function tooMuch({ scatters, config }: Tables, { key }: TaskState): Failure {
+  const why =
+    `${scatters.bytes} bytes of scattered values are on their way to workers, and with ${key} it ` +
+    `would be more than ${config.scatterBytesMax}: wait for earlier ones, or start workers`;
+  return failure('ERR_LIMIT', why, key, null, null);
 }
 
 /** The same content is the same task, while it is there. */

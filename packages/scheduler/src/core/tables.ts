@@ -7,6 +7,7 @@ import type { Delay } from './delays.ts';
 import { Durations, noTasks } from './durations.ts';
 import type { TaskCounts } from './durations.ts';
 import { Outbox } from './outbox.ts';
+import { PendingScatters } from './pending-scatters.ts';
 import { Lane } from './ready-queue.ts';
 import type {
   Block,
@@ -18,7 +19,6 @@ import type {
 } from './state.ts';
 import type { CopyBatch, Transfer } from './replication.ts';
 import type { Retirement } from './retire.ts';
-import type { PendingScatter } from './scatter.ts';
 import { SpanTable } from './spans.ts';
 import { Story } from './story.ts';
 import { ValueBudget } from './values.ts';
@@ -94,10 +94,8 @@ export class Tables {
   readonly delays: Heap<Delay> = new Heap((a, b) => a.dueMs < b.dueMs);
   /** The last deaths of workers: a nanny may tell more about them. */
   readonly deaths: Map<string, Death> = new Map();
-  /** Values on their way from a client to a first worker, by task number. */
-  readonly scatters: Map<number, PendingScatter> = new Map();
-  /** Those of them that have no worker yet. */
-  scattersUnplaced: PendingScatter[] = [];
+  /** Values on their way from a client to a first worker. */
+  readonly scatters: PendingScatters = new PendingScatters();
   /** Copies that are being made, see `replication.ts`. */
   readonly copies: Set<CopyBatch> = new Set();
   readonly transfers: Map<TaskState, Map<WorkerState, Transfer>> = new Map();

@@ -301,15 +301,16 @@ function waitingToReleased(tables: Tables, task: TaskState): void {
     task.trouble.delayedUntilMs = null;
     task.trouble.isCondemned = false;
   }
-  tables.scatters.delete(task.number);
+  tables.scatters.remove(task);
   move(tables, task, 'released');
   stopNeeding(tables, task);
 }
 
 /** Why a task without a result cannot get one; null where it can. */
-function whyNotAgain(tables: Tables, { key, block, ranOn, number }: TaskState): Failure | null {
+function whyNotAgain(tables: Tables, task: TaskState): Failure | null {
+  const { key, block, ranOn } = task;
   if (block.isScattered) {
-    if (tables.scatters.has(number)) return null;
+    if (tables.scatters.get(task) !== undefined) return null;
     const where = ranOn === '' ? '' : `, last held by worker ${ranOn},`;
     const why =
       `${key} is scattered data${where} and is lost: it cannot be recomputed, scatter it again. ` +

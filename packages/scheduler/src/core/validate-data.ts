@@ -17,7 +17,10 @@ export function validateData(tables: Tables): void {
     for (const [to, transfer] of transfers) {
       const { job } = transfer;
       invariant(transfer.to === to && job.task === task, `${task.key}: a transfer is misplaced`);
-      invariant(tables.workers.get(to.session) === to, `${task.key} is copied to the lost ${to.name}`);
+      invariant(
+        tables.workers.get(to.session) === to,
+        `${task.key} is copied to the lost ${to.name}`,
+      );
       invariant(tables.copies.has(job.batch), `${task.key} is copied for nobody`);
       incoming.set(to, (incoming.get(to) ?? 0) + task.size);
     }
@@ -28,7 +31,10 @@ export function validateData(tables: Tables): void {
     for (const { size } of worker.holds) held += size;
     invariant(held === heldBytes, `${name} holds ${held} bytes, counted ${heldBytes}`);
     const due = incoming.get(worker) ?? 0;
-    invariant(due === incomingBytes, `${due} bytes are copied to ${name}, counted ${incomingBytes}`);
+    invariant(
+      due === incomingBytes,
+      `${due} bytes are copied to ${name}, counted ${incomingBytes}`,
+    );
   }
   for (const batch of tables.copies) {
     invariant(batch.left > 0 && batch.inFlight > 0, `a batch waits for nothing`);
@@ -36,14 +42,17 @@ export function validateData(tables: Tables): void {
   for (const task of [...tables.copiesWanted.keys(), ...tables.surplus.keys()]) {
     invariant(task.state === 'memory', `copies of ${task.key} count, which is ${task.state}`);
   }
-  for (const [number, { task, target }] of tables.scatters) {
-    invariant(task.number === number && task.block.isScattered, `${task.key} is not scattered`);
+  let bytes = 0;
+  for (const { task, target, value } of tables.scatters.values()) {
+    bytes += value.byteLength;
+    invariant(task.block.isScattered, `${task.key} is not scattered`);
     invariant(task.state === 'waiting', `${task.key} arrives, and is ${task.state}`);
     invariant(
       target === null || tables.workers.get(target.session) === target,
       `${task.key} is on its way to the lost ${target?.name}`,
     );
   }
+  invariant(bytes === tables.scatters.bytes, `${bytes} bytes arrive, counted otherwise`);
   const delayed = new Set(tables.delays.items().map(({ task }) => task));
   for (const block of tables.blocks) {
     for (const task of block.tasks) {

@@ -65,6 +65,7 @@ describe('retries', () => {
     client.release(x);
     farm.tick(100);
     client.close();
+    expect(a.keys()).toEqual([]);
     farm.expectEmpty();
   });
 });

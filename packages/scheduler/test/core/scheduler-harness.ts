@@ -248,6 +248,11 @@ export class FakeClient {
     this.session = session;
   }
 
+  /** Whether it has lost its socket. */
+  get isCut(): boolean {
+    return this.#missed !== null;
+  }
+
   hear(message: ClientBoundMessage): void {
     (this.#missed ?? this.#heard).push(message);
   }

@@ -230,9 +230,9 @@ describe('copies', () => {
     const { core, handle } = aWorker();
     handle(said(aRun([5], { dependencies: [[anInput(1)]] })));
     const given = handle(said(putData([1, 2], new Uint8Array([7, 8, 9]), [1, 3])));
-    expect(only(given, 'keep').map(({ task, value }) => [task, ...value])).toEqual([
-      [1, 7],
-      [2, 8, 9],
+    expect(only(given, 'keep')).toEqual([
+      { do: 'keep', task: 1, value: new Uint8Array([7]) },
+      { do: 'keep', task: 2, value: new Uint8Array([8, 9]) },
     ]);
     expect(messages(given)).toEqual([{ op: 'holding', tasks: [1, 2] }]);
     expect(placed(given)).toEqual([[0, [5]]]);
