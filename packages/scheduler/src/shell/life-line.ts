@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { parseAddress } from '@farm/protocol';
 
 /** How long after a connection that broke, or could not be made, the next one is tried. */
-const AGAIN_MS = 50;
+const AGAIN_MS = 20;
 const AGAIN_UNREACHABLE_MS = 1_000;
 /** A connection that is not made within this time tells nothing. */
 const CONNECT_MS = 5_000;
@@ -32,6 +32,7 @@ export function watchLife(address: string, gone: () => void): () => void {
   };
   const look = (): void => {
     let isRefused = false;
+    /** Something answered, if only to break the connection: what it is about to say, it says soon. */
     let wasThere = false;
     socket = connect({ host, port, timeout: CONNECT_MS });
     // What the worker says while it waits for a hello that does not come is of no interest.
@@ -43,6 +44,7 @@ export function watchLife(address: string, gone: () => void): () => void {
     socket.once('timeout', () => socket?.destroy());
     socket.on('error', (error: Error & { readonly code?: string }) => {
       isRefused = error.code === 'ECONNREFUSED';
+      wasThere ||= error.code === 'ECONNRESET';
     });
     socket.once('close', () => {
       if (isOver) return;
