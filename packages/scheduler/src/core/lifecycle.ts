@@ -1,5 +1,5 @@
 /** How it ends: asked to, or idle for too long. */
-import { closeWorker, goodbye } from '@farm/protocol/core';
+import { closeWorker, formatDuration, goodbye } from '@farm/protocol/core';
 
 import { retireWorker } from './membership.ts';
 import type { Tables } from './tables.ts';
@@ -36,7 +36,7 @@ function checkIdle(tables: Tables): void {
   if (waiting + queued + processing + unrunnable > 0) tables.busyMs = tables.nowMs;
   if (idleTimeoutMs === null || tables.closing !== null) return;
   const dueMs = tables.busyMs + idleTimeoutMs;
-  if (tables.nowMs >= dueMs) beginShutdown(tables, `idle for ${idleTimeoutMs} ms`);
+  if (tables.nowMs >= dueMs) beginShutdown(tables, `idle for ${formatDuration(idleTimeoutMs)}`);
   else wakeAt(tables, dueMs);
 }
 

@@ -81,8 +81,9 @@ const program = defineProgram({
     },
     idleTimeout: {
       value: 'TIME',
-      description: 'end after this long without work: 600, 10m, 1h; default never',
+      description: 'end after this long without work: 600, 10m, 1h',
       parse: parseDuration,
+      defaultText: 'never',
     },
     pidFile: { value: 'FILE', description: 'write the process id to this file', parse: text },
   },
