@@ -175,6 +175,8 @@ export interface Want {
 export class Trouble {
   /** Why it erred; while waiting: why it is about to. */
   failure: Failure | null = null;
+  /** Why it was refused when it was submitted: it can never run, whoever asks for a retry. */
+  refusal: Failure | null = null;
   /** Runs begun so far. */
   attempts = 1;
   retriesUsed = 0;

@@ -1,4 +1,4 @@
-import { FarmError, FarmServer, dataFailed, formatAddress } from '@farm/protocol';
+import { FarmError, FarmServer, dataFailed, failure, formatAddress } from '@farm/protocol';
 import type {
   BulkFrame,
   ClientBoundMessage,
@@ -15,7 +15,7 @@ import type {
 import { nanoid } from 'nanoid';
 
 import { SchedulerCore } from '../core/index.ts';
-import type { Asker, SchedulerEvent, SchedulerInstruction } from '../core/index.ts';
+import type { Asker, RelayData, SchedulerEvent, SchedulerInstruction } from '../core/index.ts';
 import { DataRelay, readdress } from './data-relay.ts';
 
 /** How often clients and workers say they are alive. */
@@ -220,7 +220,7 @@ export class Scheduler implements AsyncDisposable {
         });
         return;
       case 'relay-data':
-        this.#workers.get(instruction.worker)?.send(this.#relay.begin(instruction));
+        this.#relayData(instruction);
         return;
       case 'refuse-data':
         this.#refuse(instruction.asker, instruction.failure);
@@ -250,6 +250,18 @@ export class Scheduler implements AsyncDisposable {
 
   #refuse(asker: Asker, why: Failure): void {
     this.#asker(asker)?.send(dataFailed(asker.request, why));
+  }
+
+  #relayData(instruction: RelayData): void {
+    const { asker, worker } = instruction;
+    const connection = this.#workers.get(worker);
+    if (connection !== undefined) {
+      connection.send(this.#relay.begin(instruction));
+      return;
+    }
+    // It went in the same turn of the event loop in which its data was asked for.
+    const why = 'the worker that held the result is gone';
+    this.#refuse(asker, failure('ERR_LOST_DATA', why, '', null, null));
   }
 
   #relayArrived(worker: string, frame: BulkFrame): void {
