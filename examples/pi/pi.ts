@@ -1,6 +1,6 @@
 /**
  * Estimates π by throwing random points at a square, one part of them per worker:
- * `node pi.ts scheduler.json [POINTS]`
+ * `node pi.ts scheduler.json [POINTS [WORKERS]]`
  */
 import { readFileSync } from 'node:fs';
 
@@ -8,15 +8,16 @@ import { Client } from '@farm/client';
 
 const schedulerFile = process.argv[2];
 if (schedulerFile === undefined) {
-  console.error('usage: pi.ts SCHEDULER_FILE [POINTS]');
+  console.error('usage: pi.ts SCHEDULER_FILE [POINTS [WORKERS]]');
   process.exit(2);
 }
 const points = Number(process.argv[3] ?? 40_000_004);
+const workersWanted = Number(process.argv[4] ?? 1);
 
 // The address alone is enough where the scheduler runs as the same user on this machine.
 const { address } = JSON.parse(readFileSync(schedulerFile, 'utf8')) as { address: string };
 const client = new Client(address);
-await client.ready();
+await client.waitForWorkers(workersWanted);
 console.log(String(client));
 
 function countPointsInsideCircle(count: number): number {
@@ -44,7 +45,13 @@ async function run(): Promise<string> {
   const inside = await client.submit(sum, counts).result(); // a list of futures as one argument
   const estimate = (4 * inside) / points;
   const seconds = ((performance.now() - startMs) / 1000).toFixed(3);
-  return `Num samples: ${points.toExponential(2)}\t\tEstimate: ${estimate.toFixed(9)}\t\tTime taken: ${seconds} s`;
+  const used = new Set(counts.map(({ worker }) => worker)).size;
+  return [
+    `Num samples: ${points.toExponential(2)}`,
+    `Estimate: ${estimate.toFixed(9)}`,
+    `Time taken: ${seconds} s`,
+    `Workers: ${used}`,
+  ].join('\t\t');
 }
 
 for (let index = 0; index < 5; index++) console.log(`Run ${index}\t\t${await run()}`);

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Every rank of `mpiexec -n RANKS --ppn WORKERS_PER_NODE ./start.sh TYPE WORKERS_PER_NODE` runs this:
-# all of them a worker, rank 0 the scheduler too. TYPE is gpu or cpu.
+# all of them a worker, rank 0 the scheduler too. TYPE is gpu or cpu. On more than one node set
+# FARM_INTERFACE to the network interface that joins them: without, only this node is reached.
 TYPE=$1
 WORKERS_PER_NODE=$2
 NTHREADS=$(( ${CORES_PER_NODE:-208} / WORKERS_PER_NODE ))
@@ -21,7 +22,7 @@ if [ "$TYPE" = gpu ]; then
 else
   set --
 fi
-farm-worker "$@" --nthreads "$NTHREADS" --local-directory /tmp/farm-workers \
+farm-worker "$@" --nthreads "$NTHREADS" --local-directory "${WORKER_DIRECTORY:-/tmp/farm-workers}" \
   ${FARM_INTERFACE:+--interface "$FARM_INTERFACE"} \
   --scheduler-file "$LOCAL_DIRECTORY/scheduler.json" \
   >> "$LOCAL_DIRECTORY/logs/$HOSTNAME-worker.log" 2>&1

@@ -36,17 +36,26 @@ async function main(): Promise<void> {
     flags.schedulerFile === undefined
       ? new Client()
       : new Client({ schedulerFile: flags.schedulerFile });
-  process.once('SIGINT', () => void client.close().finally(() => process.exit(130)));
-  await client.waitForWorkers(1, { timeoutMs: 60_000 });
+  let isInterrupted = false;
+  process.once('SIGINT', () => {
+    isInterrupted = true;
+    console.error(
+      `\ninterrupted: ${flags.schedulerFile === undefined ? 'closing' : 'leaving'} the cluster`,
+    );
+    void client.close().finally(() => process.exit(130));
+  });
+  await client.ready(); // workers may come later: tasks wait for the first one
   console.log(String(client));
   const bar = new ProgressBar(wanted.length);
   const report = await runFarm({
     client,
     params: wanted,
     experiment,
-    onProgress: (done, failed) => bar.update(done, failed),
+    onProgress: (done, failed) => {
+      if (!isInterrupted) bar.update(done, failed);
+    },
   });
-  print(report, experiment);
+  if (!isInterrupted) print(report, experiment);
 }
 
 function print(report: FarmReport, experiment: string): void {

@@ -125,8 +125,9 @@ export function command(
 }
 
 /**
- * Stands for argument `index` of a task in a command's texts. The argument becomes text as with
- * `String`.
+ * Stands for argument `index` of a task in a command's texts: a string, number, boolean or bigint,
+ * which becomes text as with `String`, or a future of one. Anything else fails the task with
+ * `ERR_ARGUMENT`.
  *
  * @throws FarmError `ERR_ARGUMENT` where the index is not a whole number from 0 on.
  *

@@ -33,7 +33,7 @@ export interface Connecting {
 interface Endpoint {
   readonly address: Address;
   readonly token: string;
-  /** Where this is known from, for the message of a failure. */
+  /** Where this is known from, for the message of a failure; empty where the user said it. */
   readonly source: string;
 }
 
@@ -100,7 +100,7 @@ async function findEndpoint(
       onWaiting: (message) => process.stderr.write(`${message}\n`),
       onWarning: (message) => process.emitWarning(message),
     });
-    const source = `, of the ${describeSchedulerFile(file, Date.now())}`;
+    const source = describeSchedulerFile(file, Date.now());
     return { address: file.address, token: target.token ?? file.token, source };
   }
   const address = parseAddress(target.address ?? '', { defaultPort: SCHEDULER_PORT });
@@ -192,8 +192,10 @@ async function isSchedulerGone(
 }
 
 function explained(error: FarmError, endpoint: Endpoint, attempts: number): FarmError {
-  const tried = attempts === 1 ? '' : ` (tried ${attempts} times)`;
-  return new FarmError(error.code, `${error.message}${endpoint.source}${tried}`, { cause: error });
+  const tried = attempts === 1 ? '' : `tried ${attempts} times`;
+  const notes = [endpoint.source, tried].filter((note) => note !== '').join('; ');
+  const message = notes === '' ? error.message : `${error.message} (${notes})`;
+  return new FarmError(error.code, message, { cause: error });
 }
 
 /** As much of `@farm/cluster` as is needed here. It depends on this package, not the other way. */

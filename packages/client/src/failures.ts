@@ -50,13 +50,19 @@ export function failureFrom(error: FarmError): Failure {
 
 function rebuild(why: Failure, key: string): Error {
   const options: FarmErrorOptions = why.worker === null ? { key } : { key, worker: why.worker };
-  if (why.error === null) return new FarmError(why.code, why.message, options);
+  if (why.error === null) {
+    // Whoever cancels tells the keys of all its tasks at once.
+    const message = why.code === 'ERR_CANCELLED' ? `${key}: ${why.message}` : why.message;
+    return new FarmError(why.code, message, options);
+  }
   const thrown = decodeError(why.error);
   if (why.code === 'ERR_COMMAND') {
     const cause = thrown.cause === undefined ? {} : { cause: thrown.cause };
     return new CommandError(thrown.message, commandResult(thrown), { ...options, ...cause });
   }
-  return thrown;
+  if (why.code === 'ERR_TASK') return thrown;
+  // Farm says what happened to the task; what code of the user's threw is the reason.
+  return new FarmError(why.code, why.message, { ...options, cause: thrown });
 }
 
 function commandResult(error: Error): CommandResult {

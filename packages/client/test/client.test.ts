@@ -125,6 +125,16 @@ describe('connecting', () => {
     await expect(client.schedulerInfo()).rejects.toMatchObject({ code });
   });
 
+  test('where nobody answers it says in parentheses which file the address is of', async () => {
+    const schedulerFile = join(directory, 'scheduler.json');
+    await writeFileFor(schedulerFile);
+    await server.close();
+    await using client = new Client({ schedulerFile, timeoutMs: 200 });
+    await expect(client.ready()).rejects.toThrow(
+      /and on this port\? \(scheduler file .*scheduler\.json, written 0 min ago(; tried \d+ times)?\)$/,
+    );
+  });
+
   test.each<[string, unknown, unknown, RegExp]>([
     ['a scheme', 'http://a:1', undefined, /http/],
     ['a number', 8786, undefined, /8786 is no address/],

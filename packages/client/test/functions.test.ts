@@ -224,6 +224,25 @@ describe('functions that cannot travel are refused', () => {
     expect(() => prepareFunction(fn)).toThrow(expect.objectContaining({ code: 'ERR_FUNCTION' }));
   });
 
+  test.each([
+    ['() => limit', 'const fs', false],
+    ['() => limit + 1', 'import inside', false],
+    ['() => path.sep', "if it is Node's (const path = await import('node:path'))", true],
+    ['() => readFile("a")', "(const { readFile } = await import('node:fs'))", true],
+    ['() => toString + limit', 'import inside', false],
+    ['() => require("fs")', 'import inside the function (const fs = await', true],
+  ])('%s: advice to import, where it may help', (source, advice, isGiven) => {
+    const fn: unknown = runInThisContext(source);
+    expect(() => prepareFunction(fn)).toThrow(/pass (it|them) as (an argument|arguments)/);
+    let message = '';
+    try {
+      prepareFunction(fn);
+    } catch (error) {
+      message = String(error);
+    }
+    expect(message.includes(advice)).toBe(isGiven);
+  });
+
   test('names that test runners and coverage tools put there are explained', () => {
     const rewritten: unknown = runInThisContext('() => __vite_ssr_import_0__.readFile("a")');
     expect(() => prepareFunction(rewritten)).toThrow(/made of an import/);

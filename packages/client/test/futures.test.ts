@@ -54,6 +54,23 @@ describe('result', () => {
     expect(await future.exception()).toBeInstanceOf(RangeError);
   });
 
+  test.each([
+    ['ERR_FUNCTION', 'the module /a.js could not be imported on worker w-0: Error: none'],
+    ['ERR_WORKER_CRASH', 'the thread running it ended: uncaught Error: none'],
+  ] as const)('%s is an error of farm, with what was thrown as its cause', async (code, text) => {
+    await using rig = connectFake();
+    const future = rig.client.submit(id, 1);
+    await rig.scheduler.submitted(1);
+    const bytes = encodeError(Object.assign(new TypeError('none'), { code: 'E_NONE' }));
+    rig.scheduler.failWith([1], failure(code, text, future.key, 'w-0', bytes));
+    const caught = await future.exception();
+    expect(caught).toBeInstanceOf(FarmError);
+    expect(caught).toMatchObject({ code, message: text, key: future.key, worker: 'w-0' });
+    expect(caught?.cause).toBeInstanceOf(TypeError);
+    expect(caught?.cause).toMatchObject({ message: 'none', code: 'E_NONE' });
+    expect(failureOf(caught)?.code).toBe(code);
+  });
+
   test('of a command that failed is a CommandError', async () => {
     await using rig = connectFake();
     const future = rig.client.submit(id, 1);
@@ -181,7 +198,9 @@ describe('release, cancel, retry', () => {
     await one?.result();
     one?.cancel();
     two?.cancel('changed my mind');
-    await expect(two?.result()).rejects.toThrow(/changed my mind/);
+    await expect(two?.result()).rejects.toThrow(
+      `${two?.key}: the task was cancelled: changed my mind`,
+    );
     await expect(two?.result()).rejects.toMatchObject({ code: 'ERR_CANCELLED' });
     expect([one?.status, two?.status]).toEqual(['finished', 'cancelled']);
     await rig.scheduler.until(() => rig.scheduler.heard('cancel').length > 0);
@@ -193,7 +212,9 @@ describe('release, cancel, retry', () => {
     const future = rig.client.submit(id, 1);
     await rig.scheduler.submitted(1);
     rig.scheduler.cancel([1], 'by the operator');
-    await expect(future.result()).rejects.toThrow(/by the operator/);
+    await expect(future.result()).rejects.toThrow(
+      `${future.key}: the task was cancelled: by the operator`,
+    );
   });
 
   test('retry runs a failed task again', async () => {

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { Client } from '@farm/client';
@@ -77,10 +77,12 @@ test('SIGTERM ends a worker cleanly; its tasks run elsewhere', async () => {
   const leaver = site.worker('--nthreads', '1', '--name', 'leaver');
   await using client = new Client({ schedulerFile: site.schedulerFile });
   await client.waitForWorkers(1);
-  const slow = client.submit(async () => {
-    await new Promise((resolve) => setTimeout(resolve, 1_000));
+  const gate = join(site.directory, 'gate');
+  const slow = client.submit(async (path: string) => {
+    const fs = await import('node:fs');
+    while (!fs.existsSync(path)) await new Promise((resolve) => setTimeout(resolve, 10));
     return 'done';
-  });
+  }, gate);
   await until('it runs', async () => (await client.explain(slow)).state === 'processing');
   site.worker('--nthreads', '1', '--name', 'stayer');
   await client.waitForWorkers(2);
@@ -89,6 +91,7 @@ test('SIGTERM ends a worker cleanly; its tasks run elsewhere', async () => {
   leaver.child.kill('SIGTERM');
   expect(await leaver.ended()).toBe(0);
   expect(isAlive(pid)).toBe(false);
+  await writeFile(gate, '');
   expect(await slow.result()).toBe('done');
   expect(slow.worker).toBe('stayer');
 });

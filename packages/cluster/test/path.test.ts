@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { Client, CommandError, arg, asCompleted, command, text } from '@farm/client';
@@ -55,17 +55,28 @@ describe('client, scheduler and two workers as processes', () => {
   });
 
   test('asCompleted yields in the order of completion and can be fed', async () => {
-    const wait = async (ms: number): Promise<number> => {
-      await new Promise((resolve) => setTimeout(resolve, ms));
-      return ms;
+    const pass = async (name: string, directory: string): Promise<string> => {
+      const { existsSync } = await import('node:fs');
+      while (!existsSync(`${directory}/open-${name}`)) {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      return name;
     };
-    const seen: number[] = [];
-    const futures = asCompleted(client.map(wait, [900, 300, 600]));
+    const open = (name: string): Promise<void> => writeFile(`${site.directory}/open-${name}`, '');
+    const seen: string[] = [];
+    const directories = Array<string>(3).fill(site.directory);
+    const futures = asCompleted(client.map(pass, ['a', 'b', 'c'], directories));
+    await open('b');
     for await (const future of futures) {
       seen.push(await future.result());
-      if (seen.length === 3) futures.add(client.submit(wait, 1));
+      if (seen.length === 1) await open('c');
+      if (seen.length === 2) await open('a');
+      if (seen.length === 3) {
+        futures.add(client.submit(pass, 'd', site.directory));
+        await open('d');
+      }
     }
-    expect(seen).toEqual([300, 600, 900, 1]);
+    expect(seen).toEqual(['b', 'c', 'a', 'd']);
   });
 
   test('an error crosses with message, name, cause and own fields', async () => {

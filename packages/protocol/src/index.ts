@@ -22,7 +22,7 @@ export type { LogLevel, Logger } from './logger.ts';
 export { interfaceAddress, isLoopback, localAddresses } from './network-interface.ts';
 export { EXIT_WITH_STDIN, watchParent } from './parent-watch.ts';
 export { onShutdownSignal } from './shutdown-signals.ts';
-export { formatBytes, formatDuration, parseBytes, parseDuration } from './units.ts';
+export { formatBytes, parseBytes, parseDuration } from './units.ts';
 export { decodeBatch, encodeBatch } from './codec/batch.ts';
 export { decodeBulk, encodeBulkHeader } from './codec/bulk.ts';
 export { checkMessage } from './codec/check-message.ts';

@@ -1,21 +1,31 @@
 /** Set in the environment of a child that is to end with its parent. */
 export const EXIT_WITH_STDIN = 'FARM_EXIT_WITH_STDIN';
 
+/** A parent's last words are cut here. */
+const WORDS_MAX = 200;
+
 /**
  * Calls `onGone` when the parent process is gone, however it went: the parent holds the other end
  * of this process's standard input, and the kernel closes it. Does nothing unless the parent set
  * {@link EXIT_WITH_STDIN}. The variable is taken out of the environment, so that children of this
  * process do not inherit it by accident.
+ *
+ * @param onGone - Gets what the parent wrote before it closed its end, which says why: one line,
+ *   empty where the parent died.
  */
-export function watchParent(onGone: () => void): void {
+export function watchParent(onGone: (lastWords: string) => void): void {
   if (process.env[EXIT_WITH_STDIN] !== '1') return;
   delete process.env[EXIT_WITH_STDIN];
   let isGone = false;
+  let words = '';
   const gone = (): void => {
     if (isGone) return;
     isGone = true;
-    onGone();
+    onGone(words.replaceAll(/\s+/g, ' ').trim());
   };
+  process.stdin.setEncoding('utf8').on('data', (text: string) => {
+    words = (words + text).slice(0, WORDS_MAX);
+  });
   process.stdin.on('end', gone);
   process.stdin.on('close', gone);
   process.stdin.on('error', gone);

@@ -1,7 +1,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import { formatBytes, formatDuration, parseBytes, parseDuration } from '../src/units.ts';
+import { formatDuration } from '../src/core/format-duration.ts';
+import { formatBytes, parseBytes, parseDuration } from '../src/units.ts';
 import { refusal } from './refusal.ts';
 
 describe('parseBytes', () => {

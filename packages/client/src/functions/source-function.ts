@@ -1,3 +1,5 @@
+import { isBuiltin } from 'node:module';
+
 import { FarmError, type SourceFunction } from '@farm/protocol';
 
 import { type FunctionAnalysis, analyzeFunction } from './free-variables.ts';
@@ -94,9 +96,34 @@ function refuseFreeVariables(analysis: FunctionAnalysis, shown: string): void {
   throw refusal(
     `${shown} uses ${listed}${more}, which a worker does not have, since only the source of a ` +
       `function travels: pass ${one ? 'it' : 'them'} as ${one ? 'an argument' : 'arguments'}, ` +
-      `import inside the function (await import('node:fs')), or ${MODULE_ADVICE}` +
+      `${importAdvice(names)}or ${MODULE_ADVICE}` +
       originOf(names),
   );
+}
+
+/** Modules whose exports are told by their names. */
+const COMMON_MODULES = ['fs', 'fs/promises', 'path', 'os', 'child_process', 'crypto', 'util'];
+
+/** For names that are or may be imports of the user's file: how to import inside the function. */
+function importAdvice(names: readonly string[]): string {
+  for (const name of names) {
+    if (REWRITTEN_IMPORT.test(name) || name === 'require') {
+      return "import inside the function (const fs = await import('node:fs')), ";
+    }
+    const statement = importStatement(name);
+    if (statement !== undefined) {
+      return `import inside the function if it is Node's (${statement}), `;
+    }
+  }
+  return '';
+}
+
+function importStatement(name: string): string | undefined {
+  if (isBuiltin(name)) return `const ${name} = await import('node:${name}')`;
+  const module = COMMON_MODULES.find((id) => {
+    return Object.hasOwn(process.getBuiltinModule(`node:${id}`) ?? {}, name);
+  });
+  return module === undefined ? undefined : `const { ${name} } = await import('node:${module}')`;
 }
 
 function originOf(names: readonly string[]): string {

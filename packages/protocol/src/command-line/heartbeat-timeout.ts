@@ -1,5 +1,6 @@
 import { FarmError } from '../core/index.ts';
-import { formatDuration, parseDuration } from '../units.ts';
+import { formatDuration } from '../core/format-duration.ts';
+import { parseDuration } from '../units.ts';
 
 /** Below, a peer with a busy garbage collector would count as silent. */
 const TIMEOUT_MS_MIN = 500;

@@ -49,7 +49,8 @@ function described(flags: string, spec: ValueOption | SwitchOption, variable: st
   const option = new Option(flags, spec.description).env(variable);
   const text = 'defaultText' in spec ? spec.defaultText : undefined;
   if (text !== undefined || (spec.default ?? null) !== null) {
-    option.default(spec.default, text ?? String(spec.default));
+    // Commander shows no text for a default that is undefined. The value is read by nobody.
+    option.default(spec.default ?? text, text ?? String(spec.default));
   }
   return option;
 }

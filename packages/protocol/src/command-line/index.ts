@@ -22,7 +22,8 @@ export {
 } from '../address.ts';
 export { createLogger, silentLogger } from '../logger.ts';
 export { interfaceAddress, isLoopback, localAddresses } from '../network-interface.ts';
-export { formatBytes, formatDuration, parseBytes, parseDuration } from '../units.ts';
+export { formatDuration } from '../core/format-duration.ts';
+export { formatBytes, parseBytes, parseDuration } from '../units.ts';
 
 export type { Address, ParseAddressOptions } from '../address.ts';
 export type { LogLevel, LogMethod, LogStream, Logger, LoggerOptions } from '../logger.ts';

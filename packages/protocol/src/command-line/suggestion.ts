@@ -1,11 +1,23 @@
 /** More edits than this and a word is another word. */
 const DISTANCE_MAX = 3;
 
+/** What Dask calls, or called, options of ours. */
+const DASK_NAMES: ReadonlyMap<string, string> = new Map([
+  ['nprocs', 'nworkers'],
+  ['nprocesses', 'nworkers'],
+  ['n-workers', 'nworkers'],
+  ['ncores', 'nthreads'],
+  ['bokeh', 'dashboard'],
+  ['no-bokeh', 'no-dashboard'],
+  ['bokeh-port', 'dashboard-address'],
+]);
+
 /** Hyphens and dashes, also those that word processors put in place of `--`. */
 export const DASHES: RegExp = /^[-\u2010-\u2015\u2212]+/;
 
 /**
- * Finds the option that a mistyped one most likely meant, by edit distance or as its beginning.
+ * Finds the option that a mistyped one most likely meant: by the name it has in Dask, by edit
+ * distance or as its beginning.
  *
  * @param typed - The option as typed, with its dashes.
  * @param names - The names of the options there are, without dashes.
@@ -18,6 +30,8 @@ export function suggestOption(typed: string, names: readonly string[]): string |
   const word = typed.replace(DASHES, '').toLowerCase().replaceAll('_', '-');
   if (word === '') return undefined;
   if (names.includes(word)) return word;
+  const renamed = DASK_NAMES.get(word);
+  if (renamed !== undefined && names.includes(renamed)) return renamed;
   const begun = names.filter((name) => name.startsWith(word));
   if (begun.length === 1 && word.length > 1) return begun[0];
   let best: string | undefined;

@@ -26,7 +26,6 @@ export type ErrorCode =
   | 'ERR_SPAWN' // a command could not be started
   | 'ERR_TASK_TIMEOUT' // the task ran longer than its timeoutMs
   | 'ERR_CANCELLED' // the task was cancelled
-  | 'ERR_DEPENDENCY' // a task this one depends on failed
   | 'ERR_KILLED_WORKER' // the task's workers died more often than allowed
   | 'ERR_WORKER_CRASH' // the thread or process running the task ended without an answer
   | 'ERR_RESULT' // the task's result cannot travel

@@ -5,6 +5,7 @@
  */
 export { FarmError, invariant } from './errors.ts';
 export type { ErrorCode, FarmErrorOptions } from './errors.ts';
+export { formatDuration } from './format-duration.ts';
 export { blockKey, checkKey } from './key.ts';
 export { LIMITS } from './limits.ts';
 export { Replay } from './replay.ts';

@@ -33,7 +33,7 @@ export const LIMITS = {
   sendBufferBytesMax: 268_435_456,
   /** Nesting depth of a user value. */
   valueDepthMax: 1_000,
-  /** Bytes of text kept of a remote error's message and of its stack. */
+  /** UTF-16 units kept of a remote error's message and of its stack. */
   errorTextMax: 10_000,
   /** Length of a key in UTF-16 units. */
   keyLengthMax: 1_024,

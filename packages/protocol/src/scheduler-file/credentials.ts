@@ -32,7 +32,8 @@ export interface Credential {
 /**
  * Writes a credential file for the other programs of this user: `credentials/<machine>_<port>.json`
  * below `FARM_HOME`, `~/.farm`, or where neither can be written `farm-<uid>` in the directory for
- * temporary files. Directory and file are for their owner only.
+ * temporary files. Directory and file are for their owner only. Files there of schedulers of this
+ * machine whose process is gone are removed.
  *
  * @returns The path, for {@link removeCredential}.
  * @throws FarmError `ERR_SCHEDULER_FILE` where no directory can be used.
@@ -61,6 +62,7 @@ export async function writeCredential(
       await ensurePrivate(directory);
       const path = join(directory, `${fileSafe(machine)}_${port}.json`);
       await writePrivateFile(path, `${JSON.stringify(content, undefined, 2)}\n`);
+      await removeStale(directory, path);
       return path;
     } catch (error) {
       problems.push(`${directory}: ${error instanceof Error ? error.message : String(error)}`);
@@ -69,6 +71,19 @@ export async function writeCredential(
   throw new FarmError(
     'ERR_SCHEDULER_FILE',
     `no directory for a credential file can be used (${problems.join('; ')}); set FARM_HOME`,
+  );
+}
+
+/** Removes what schedulers left that were killed. Never fails. */
+async function removeStale(directory: string, own: string): Promise<void> {
+  const names = await readdir(directory).catch(() => []);
+  const paths = names.filter((name) => name.endsWith('.json')).map((name) => join(directory, name));
+  await Promise.allSettled(
+    paths.slice(0, FILES_MAX).map(async (path) => {
+      if (path === own) return;
+      const { id, pid, machine } = await readCredential(path);
+      if (isStale({ pid, host: machine })) await removeCredential(path, id);
+    }),
   );
 }
 

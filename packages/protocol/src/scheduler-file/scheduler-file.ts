@@ -1,6 +1,6 @@
 import { unlink } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 
 import { parseAddress } from '../address.ts';
 import type { Address } from '../address.ts';
@@ -71,7 +71,10 @@ export async function writeSchedulerFile(path: string, info: SchedulerFileInfo):
   try {
     await writePrivateFile(absolute, `${JSON.stringify(content, undefined, 2)}\n`);
   } catch (error) {
-    throw schedulerFileError(absolute, 'cannot be written', error);
+    // Writing makes the file, so what is missing is its directory.
+    const isMissing = errorCode(error) === 'ENOENT';
+    const problem = isMissing ? `: there is no directory ${dirname(absolute)}` : '';
+    throw schedulerFileError(absolute, `cannot be written${problem}`, error);
   }
 }
 

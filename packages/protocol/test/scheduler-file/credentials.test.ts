@@ -1,6 +1,7 @@
-import { chmod, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
@@ -120,6 +121,23 @@ describe('a credential', () => {
     await removeCredential(path, 's-1');
     await removeCredential(path, 's-1');
     expect(await readdir(join(home, 'own', 'credentials'))).toEqual([]);
+  });
+
+  it('of a scheduler that was killed is removed by the next one on this machine', async () => {
+    const dead = await writeCredential(credential({ port: 1, pid: DEAD_PID }), env);
+    const directory = join(home, 'own', 'credentials');
+    const elsewhere = join(directory, 'node7_1.json');
+    const text = await readFile(dead, 'utf8');
+    await writeFile(elsewhere, text.replace(JSON.stringify(hostname()), '"node7"'));
+    await writeFile(join(directory, 'broken_1.json'), '{');
+    const alive = await writeCredential(credential({ port: 2 }), env);
+    const own = await writeCredential(credential({ port: 3 }), env);
+    expect(await readdir(directory).then((names) => names.toSorted())).toEqual(
+      [alive, elsewhere, own, join(directory, 'broken_1.json')]
+        .map((path) => basename(path))
+        .toSorted(),
+    );
+    expect(existsSync(dead)).toBe(false);
   });
 
   it('is passed over where it is broken, and does not hide the others', async () => {

@@ -68,7 +68,11 @@ describe('writeSchedulerFile', () => {
   });
 
   it.each([
-    ['a missing directory', 'no/such/scheduler.json', /cannot be written/],
+    [
+      'a missing directory',
+      'no/such/scheduler.json',
+      /cannot be written: there is no directory \/.*no\/such$/,
+    ],
     ['a directory', '.', /cannot be written: it is a directory|cannot be written: EBUSY/],
   ])('names the absolute path where it fails: %s', async (_what, name, message) => {
     const target = join(directory, name);

@@ -1,5 +1,5 @@
 /** How it ends: asked to, or idle for too long. */
-import { closeWorker, goodbye } from '@farm/protocol/core';
+import { closeWorker, formatDuration, goodbye } from '@farm/protocol/core';
 
 import { retireWorker } from './membership.ts';
 import type { Tables } from './tables.ts';
@@ -49,7 +49,7 @@ function checkIdle(tables: Tables): number {
   if (idleTimeoutMs === null || tables.closing !== null) return Infinity;
   const dueMs = tables.busyMs + idleTimeoutMs;
   if (tables.nowMs < dueMs) return dueMs;
-  beginShutdown(tables, `idle for ${idleTimeoutMs} ms`);
+  beginShutdown(tables, `idle for ${formatDuration(idleTimeoutMs)}`);
   return Infinity;
 }
 

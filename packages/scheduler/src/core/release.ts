@@ -75,7 +75,8 @@ export function retryTasks(tables: Tables, client: ClientState, ids: readonly nu
   tables.busyMs = tables.nowMs;
   const erred = new Set<TaskState>();
   const visit = (task: TaskState | null): void => {
-    if (task?.state === 'erred') erred.add(task);
+    // What was refused lacks what it would need to run.
+    if (task?.state === 'erred' && (task.trouble?.refusal ?? null) === null) erred.add(task);
   };
   for (const id of ids) visit(taskOf(client, id));
   // A set that grows while it is iterated: all that is reached is visited once.

@@ -88,7 +88,10 @@ export function hasCapacity(requirement: Requirement, worker: WorkerState): bool
 }
 
 /** Whether the restriction names the worker: by name, address or host; without one, it does. */
-export function isNamedBy({ workers }: Pick<Requirement, 'workers'>, { hello }: WorkerState): boolean {
+export function isNamedBy(
+  { workers }: Pick<Requirement, 'workers'>,
+  { hello }: WorkerState,
+): boolean {
   if (workers.length === 0) return true;
   return workers.some(
     (wanted) => wanted === hello.name || wanted === hello.host || isAddress(wanted, hello.address),

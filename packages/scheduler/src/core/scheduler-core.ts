@@ -17,7 +17,13 @@ import { addWorker, findRefusal, removeWorker, retireWorker } from './membership
 import { observe, observedClient, setObserving } from './observations.ts';
 import { place } from './placement.ts';
 import { cancelRange, releaseRange, removeClient, retryTasks } from './release.ts';
-import { answerPluginLoaded, answerWorkersAwaited, takeAsk, takeGetRelayed, takeGetResult } from './requests.ts';
+import {
+  answerPluginLoaded,
+  answerWorkersAwaited,
+  takeAsk,
+  takeGetRelayed,
+  takeGetResult,
+} from './requests.ts';
 import { laneOf } from './ready-queue.ts';
 import { dropSurplus } from './replication.ts';
 import { internRequirement } from './requirements.ts';

@@ -147,10 +147,7 @@ export class Block {
     readonly generation?: number;
     readonly naming: Naming;
     readonly fn: FunctionState;
-    readonly options: Omit<
-      TaskOptions,
-      'resources' | 'workers' | 'allowOtherWorkers' | 'spans'
-    >;
+    readonly options: Omit<TaskOptions, 'resources' | 'workers' | 'allowOtherWorkers' | 'spans'>;
     readonly isScattered?: boolean;
     readonly span?: Span | null;
     readonly requirement: Requirement;
@@ -208,6 +205,8 @@ export interface Want {
 export class Trouble {
   /** Why it erred; while waiting: why it is about to. */
   failure: Failure | null = null;
+  /** Why it was refused when it was submitted: it can never run, whoever asks for a retry. */
+  refusal: Failure | null = null;
   /** Runs begun so far. */
   attempts = 1;
   retriesUsed = 0;
@@ -388,12 +387,7 @@ export class ClientState {
   /** Its last generation, and when it submitted last; null before it has. */
   burst: { readonly number: number; readonly lastMs: number } | null = null;
 
-  constructor(
-    session: string,
-    hello: ClientHello,
-    futures: RangeTable<Submission>,
-    lane: Lane,
-  ) {
+  constructor(session: string, hello: ClientHello, futures: RangeTable<Submission>, lane: Lane) {
     this.session = session;
     this.hello = hello;
     this.futures = futures;

@@ -90,7 +90,7 @@ function create(tables: Tables, client: ClientState, message: Submit, fn: Functi
     for (let index = 0; index < count; index++) {
       const task = new TaskState(block, index, 'released');
       block.tasks[index] = task;
-      if (refusal !== null) troubleOf(task).failure = refusal;
+      if (refusal !== null) refuse(task, refusal);
       else connect(client, task, message);
       review(tables, task);
     }
@@ -154,6 +154,13 @@ function isErredKey(tables: Tables, key: string): boolean {
   return place?.block.tasks[place.index]?.state === 'erred';
 }
 
+/** A new task can never run. */
+function refuse(task: TaskState, why: Failure): void {
+  const trouble = troubleOf(task);
+  trouble.refusal = why;
+  trouble.failure = why;
+}
+
 /** Ties a new task to those its arguments refer to. */
 function connect(client: ClientState, task: TaskState, message: Submit): void {
   const ids = references(message, task.index);
@@ -166,7 +173,7 @@ function connect(client: ClientState, task: TaskState, message: Submit): void {
       const why =
         `an argument of ${key} is a future that is not this client's (any more): ` +
         'keep futures unreleased until the tasks that use them are submitted';
-      troubleOf(task).failure = failure('ERR_FOREIGN_FUTURE', why, key, null, null);
+      refuse(task, failure('ERR_FOREIGN_FUTURE', why, key, null, null));
       return;
     }
     inputs.push(input);

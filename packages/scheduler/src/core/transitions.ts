@@ -297,7 +297,7 @@ function waitingToErred(tables: Tables, task: TaskState): void {
 function waitingToReleased(tables: Tables, task: TaskState): void {
   task.waitingOn = 0;
   if (task.trouble !== null) {
-    task.trouble.failure = null;
+    task.trouble.failure = task.trouble.refusal;
     task.trouble.delayedUntilMs = null;
     task.trouble.isCondemned = false;
   }
@@ -371,7 +371,7 @@ function memoryToReleased(tables: Tables, task: TaskState): void {
 }
 
 function erredToReleased(tables: Tables, task: TaskState): void {
-  task.trouble = null;
+  if ((task.trouble?.refusal ?? null) === null) task.trouble = null;
   move(tables, task, 'released');
 }
 

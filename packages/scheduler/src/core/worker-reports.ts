@@ -96,7 +96,9 @@ export function takeRunFailed(tables: Tables, worker: WorkerState, message: RunF
 
 /** Whether another attempt may help: of any failure, or of those the block names. */
 function isWorthRetry({ retryOn }: Block, { code, name }: Failure): boolean {
-  return retryOn.length === 0 || retryOn.includes(code) || (name !== null && retryOn.includes(name));
+  return (
+    retryOn.length === 0 || retryOn.includes(code) || (name !== null && retryOn.includes(name))
+  );
 }
 
 /** Runs that are gone, asked for or handed back; `kept` ones end by a report of their own. */
@@ -164,11 +166,7 @@ export function takeInputMissing(tables: Tables, worker: WorkerState, message: I
 }
 
 /** How the worker is, and what it executes. */
-export function takeHeartbeat(
-  tables: Tables,
-  worker: WorkerState,
-  message: WorkerHeartbeat,
-): void {
+export function takeHeartbeat(tables: Tables, worker: WorkerState, message: WorkerHeartbeat): void {
   worker.metrics = message.metrics;
   for (const run of message.executing) {
     const assignment = worker.runs.get(run);

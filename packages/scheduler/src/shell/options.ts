@@ -91,8 +91,9 @@ const program = defineProgram({
     },
     idleTimeout: {
       value: 'TIME',
-      description: 'end after this long without work: 600, 10m, 1h; default never',
+      description: 'end after this long without work: 600, 10m, 1h',
       parse: parseDuration,
+      defaultText: 'never',
     },
     heartbeatTimeout: {
       value: 'TIME',

@@ -67,6 +67,10 @@ export async function runScheduler(flags: SchedulerFlags): Promise<number> {
     }
     const startedMs = Date.now();
     const { pid } = process;
+    const credential = await writeCredential({ id, ...listening, startedMs, pid, tokens });
+    undo.push(() => removeCredential(credential, id));
+    if (flags.pidFile !== undefined) undo.push(writePidFile(resolve(flags.pidFile)));
+    // Last: whoever sees it there counts on the rest.
     if (flags.schedulerFile !== undefined) {
       const path = resolve(flags.schedulerFile);
       const services = dashboard === null ? {} : { dashboard: dashboard.port };
@@ -76,9 +80,6 @@ export async function runScheduler(flags: SchedulerFlags): Promise<number> {
       await writeSchedulerFile(path, info);
       undo.push(() => removeSchedulerFile(path, id));
     }
-    const credential = await writeCredential({ id, ...listening, startedMs, pid, tokens });
-    undo.push(() => removeCredential(credential, id));
-    if (flags.pidFile !== undefined) undo.push(writePidFile(resolve(flags.pidFile)));
     logger.info(`Scheduler at: ${address}`);
     if (dashboard !== null) {
       const where = `http://${contactHost(dashboardHost(flags.dashboardAddress, host))}:${dashboard.port}/status`;

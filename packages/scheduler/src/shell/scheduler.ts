@@ -3,6 +3,7 @@ import {
   FarmServer,
   LIMITS,
   dataFailed,
+  failure,
   formatAddress,
   livenessTimes,
 } from '@farm/protocol';
@@ -24,7 +25,13 @@ import type {
 import { nanoid } from 'nanoid';
 
 import { SchedulerCore } from '../core/index.ts';
-import type { Asker, LoadPlugin, SchedulerEvent, SchedulerInstruction } from '../core/index.ts';
+import type {
+  Asker,
+  LoadPlugin,
+  RelayData,
+  SchedulerEvent,
+  SchedulerInstruction,
+} from '../core/index.ts';
 import { DataRelay, readdress } from './data-relay.ts';
 import { watchLife } from './life-line.ts';
 import { PluginHost } from './plugins.ts';
@@ -301,7 +308,7 @@ export class Scheduler implements AsyncDisposable {
         });
         return;
       case 'relay-data':
-        this.#workers.get(instruction.worker)?.send(this.#relay.begin(instruction));
+        this.#relayData(instruction);
         return;
       case 'refuse-data':
         this.#refuse(instruction.asker, instruction.failure);
@@ -337,6 +344,18 @@ export class Scheduler implements AsyncDisposable {
 
   #refuse(asker: Asker, why: Failure): void {
     this.#asker(asker)?.send(dataFailed(asker.request, why));
+  }
+
+  #relayData(instruction: RelayData): void {
+    const { asker, worker } = instruction;
+    const connection = this.#workers.get(worker);
+    if (connection !== undefined) {
+      connection.send(this.#relay.begin(instruction));
+      return;
+    }
+    // It went in the same turn of the event loop in which its data was asked for.
+    const why = 'the worker that held the result is gone';
+    this.#refuse(asker, failure('ERR_LOST_DATA', why, '', null, null));
   }
 
   #relayArrived(worker: string, frame: BulkFrame): void {

@@ -97,6 +97,26 @@ describe('retry by the client', () => {
     expect(worker.keys()).toEqual(['x']);
   });
 
+  test('a task that was refused stays refused: it would run without its inputs', () => {
+    const farm = new SchedulerHarness();
+    const client = farm.client('c');
+    const worker = farm.worker('w');
+    const refused = client.submit({ key: 'refused', deps: [[999]] });
+    const dependent = client.submit({ key: 'dependent', deps: [[refused]] });
+    client.take();
+    client.retry(refused, dependent);
+    expect(worker.keys()).toEqual([]);
+    expect(client.taken('failed')).toMatchObject([
+      { ids: [dependent], failure: { code: 'ERR_FOREIGN_FUTURE', origin: 'refused' } },
+    ]);
+    client.release(refused);
+    client.retry(dependent);
+    expect(worker.keys()).toEqual([]);
+    expect(client.taken('failed')).toMatchObject([{ ids: [dependent] }]);
+    client.close();
+    farm.expectEmpty();
+  });
+
   test('tasks that did not fail, and futures that are none, are left alone', () => {
     const farm = new SchedulerHarness();
     const client = farm.client('c');

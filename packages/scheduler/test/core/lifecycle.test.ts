@@ -90,7 +90,7 @@ describe('idle timeout', () => {
     expect(farm.others().every((other) => other.do === 'wake-at')).toBe(true);
     farm.tick(1);
     worker.lose();
-    expect(farm.others()).toContainEqual({ do: 'exit', reason: 'idle for 1000 ms' });
+    expect(farm.others()).toContainEqual({ do: 'exit', reason: 'idle for 1.00 s' });
   });
 
   test('it never ends without a timeout', () => {

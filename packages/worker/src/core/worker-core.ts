@@ -317,6 +317,8 @@ export class WorkerCore {
       event.withdrawn.flatMap((id) => asked(id) ?? []),
       event.nowMs,
     );
+    // What began behind another run shows that the slot goes on: reports are on their way.
+    if (event.started.length > 0) this.#slots.at(event.slot).heardMs = event.nowMs;
     for (const id of event.started) {
       const run = asked(id);
       if (run === undefined) continue;

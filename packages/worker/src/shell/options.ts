@@ -121,6 +121,10 @@ const program = defineProgram({
       description: 'run each worker under a process that starts it again when it dies',
       default: true,
     },
+    dashboard: {
+      description: 'has no effect, workers serve no dashboard; taken so that scripts for Dask run',
+      default: false,
+    },
   },
   conflicts: [['host', 'interface']],
   examples: [
@@ -180,6 +184,7 @@ function planWorkers(
   if (threads > cores) {
     warnings.add(`${count(threads, 'thread')} on ${count(cores, 'core')}: they will share`);
   }
+  if (options.dashboard) warnings.add('--dashboard has no effect: workers serve no dashboard');
   const shared = {
     ...scheduler,
     resources: resources ?? [],

@@ -28,7 +28,7 @@ export async function runWorker(
     }, CLOSE_MS).unref();
   };
   onShutdownSignal((signal) => close(`received ${signal}`));
-  watchParent(() => close('the nanny asked for it or is gone'));
+  watchParent((words) => close(words === '' ? 'the nanny is gone' : `the nanny ${words}`));
   // How it ends is told by `ended`, for every way it can end.
   worker.start().catch(() => {});
   const { exitCode, reason } = await worker.ended;

@@ -18,7 +18,7 @@ export async function runWorkers(plan: WorkerPlan): Promise<number> {
     for (const nanny of nannies) nanny.stop(reason);
   };
   onShutdownSignal((signal) => stop(`received ${signal}`));
-  watchParent(() => stop('the process that started the workers is gone'));
+  watchParent(() => stop('lost the process that started it'));
   for (const nanny of nannies) nanny.start();
   const ends = await Promise.all(nannies.map((nanny) => nanny.ended));
   return Math.max(...ends.map(({ exitCode }) => exitCode));

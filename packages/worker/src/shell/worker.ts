@@ -34,8 +34,10 @@ import {
 import { packageVersion } from './package-version.ts';
 import { WorkerSession, type SessionEnd } from './session.ts';
 
-/** One attempt to connect may take this long, also to a peer. */
+/** One attempt to connect to the scheduler may take this long. */
 const CONNECT_MS = 10_000;
+/** One attempt to connect to a peer. Short, because the scheduler relays where there is no way. */
+const PEER_CONNECT_MS = 3_000;
 const RETRY_MS_MIN = 100;
 const RETRY_MS_MAX = 1_000;
 /** The longest time a timer of Node can count. */
@@ -369,7 +371,7 @@ export class Worker implements AsyncDisposable {
       address: parseAddress(address, { defaultPort: DEFAULT_SCHEDULER_PORT }),
       role: 'peer',
       token,
-      timeoutMs: CONNECT_MS,
+      timeoutMs: PEER_CONNECT_MS,
       signal: this.#closing.signal,
       logger: this.#logger,
       hello: {

@@ -396,6 +396,32 @@ describe('interrupts', () => {
     expect(harness.emptied).toEqual([]);
   });
 
+  test.runIf(process.platform === 'linux')(
+    'a command ends whose worker is killed before it knows the process',
+    async () => {
+      const path = join(aDirectory(), 'pids');
+      const reaper = new URL('../../src/shell/executors/commands/group-reaper.ts', import.meta.url)
+        .href;
+      const program =
+        `import { spawn } from 'node:child_process'; import { existsSync } from 'node:fs';` +
+        `import { GroupReaper } from ${JSON.stringify(reaper)};` +
+        `const env = { ...process.env, ...new GroupReaper(() => {}).starting() };` +
+        `const script = 'echo $$ > "$0.tmp" && echo $$ >> "$0.tmp" && mv "$0.tmp" "$0"; exec sleep 1000';` +
+        `const args = ['-c', script, ${JSON.stringify(path)}];` +
+        `spawn('/bin/sh', args, { env, detached: true, stdio: 'ignore' });` +
+        `while (!existsSync(args[2])); process.kill(process.pid, 'SIGKILL');`;
+      const worker = spawn(
+        process.execPath,
+        ['--conditions=@farm/source', '--input-type=module', `--eval=${program}`],
+        { stdio: ['ignore', 'ignore', 'inherit'] },
+      );
+      await once(worker, 'exit');
+      await using harness = new Harness();
+      expect(pids(path)).toHaveLength(2);
+      await harness.until(() => !pids(path).some(isRunning), 'the command to end');
+    },
+  );
+
   test('commands end when the worker is killed', async () => {
     const directory = aDirectory();
     const program =

@@ -94,6 +94,21 @@ describe('functions', () => {
     expect(await harness.call(count, 'b')).toEqual(['b', 2]);
   });
 
+  test('a module is not taken for the program: its guard holds', async () => {
+    await using harness = new Harness();
+    const path = join(aDirectory(), 'guarded.mjs');
+    writeFileSync(path, 'let ran = import.meta.main; export const isMain = () => ran;');
+    const url = pathToFileURL(path).href;
+    const spec = { kind: 'module', name: 'isMain', url, exportName: 'isMain' } as const;
+    expect(await harness.call(harness.define('isMain', spec))).toBe(false);
+    const inside = harness.define('inside', {
+      kind: 'source',
+      name: 'inside',
+      source: 'async (path) => (await import(path)).isMain()',
+    });
+    expect(await harness.call(inside, `${url}?again`)).toBe(false);
+  });
+
   test('a bare specifier and an import() in a source are resolved from the worker’s directory', async () => {
     await using harness = new Harness();
     const url = 'node:path';
@@ -115,7 +130,10 @@ describe('functions', () => {
 
     const missing = await harness.failure(module(`${url}.none`, 'b'));
     expect(missing).toMatchObject({ code: 'ERR_FUNCTION', origin: 'task-1', worker: 'w-1' });
-    expect(missing.message).toContain('tasks.mjs.none');
+    expect(missing.message).toMatch(
+      /^task-1: the module file:.*tasks\.mjs\.none could not be imported on worker w-1: Error/,
+    );
+    expect(thrown(missing)).toMatchObject({ code: 'ERR_MODULE_NOT_FOUND' });
     expect((await harness.failure(module(url, 'c'))).message).toContain('no export c, only a, b');
     expect((await harness.failure(module(url, 'a'))).message).toContain('not a function');
   });
@@ -185,7 +203,12 @@ describe('failures', () => {
     const error = thrown(failure);
     expect(error).toBeInstanceOf(RangeError);
     expect(error).toMatchObject({ message: 'too far', code: 'E_FAR', at: [1, 2] });
-    expect(error.stack).toContain('farm:///fails-1:');
+    expect(error.stack).toMatch(/^RangeError: too far\n +at fails \(farm:\/\/\/fails-1:2:/);
+    const arrow = () => {
+      throw new Error('in an arrow');
+    };
+    const { stack } = thrown(await harness.failure(harness.source(arrow)));
+    expect(stack).toMatch(/^Error: in an arrow\n +at arrow \(farm:\/\/\/arrow-2:2:/);
   });
 
   test.each([
@@ -222,6 +245,7 @@ describe('failures', () => {
     const odd = harness.define('odd', { kind: 'source', name: 'odd', source });
     const failure = await harness.failure(odd);
     expect(failure.code).toBe('ERR_RESULT');
+    expect(failure.message).toMatch(/^task-1: the result/);
     expect(failure.message).toContain(text);
   });
 
@@ -409,7 +433,7 @@ describe('interrupts', () => {
     const failure = await harness.failureOf(limited);
     expect(harness.results.get(before)).toBe(300);
     expect(failure).toMatchObject({ code: 'ERR_TASK_TIMEOUT', origin: 'task-2', worker: 'w-1' });
-    expect(failure.message).toContain('timeoutMs = 150');
+    expect(failure.message).toBe('task-2: ran longer than timeoutMs = 150');
     const enough = harness.start(spin, [1], { timeoutMs: 10_000 });
     await harness.end(enough);
     expect(harness.results.get(enough)).toBe(1);
@@ -442,7 +466,7 @@ describe('crashes', () => {
     const [first, second, third] = runs.map(({ run }) => run);
     const failure = await harness.failureOf(second ?? 0);
     expect(failure).toMatchObject({ code: 'ERR_WORKER_CRASH', origin: 'task-2', worker: 'w-1' });
-    expect(failure.message).toContain('exit code 3');
+    expect(failure.message).toMatch(/^task-2: the thread running it ended: exit code 3/);
     expect(harness.results.get(first ?? 0)).toBe(1);
     expect(harness.emptied[0]?.unstarted).toEqual([third]);
     expect(await harness.call(maybe, false)).toBe(1);
@@ -458,7 +482,9 @@ describe('crashes', () => {
     });
     const failure = await harness.failure(trap);
     expect(failure.code).toBe('ERR_WORKER_CRASH');
-    expect(failure.message).toContain('out of nowhere');
+    expect(failure.message).toBe(
+      'task-1: the thread running it ended: uncaught TypeError: out of nowhere',
+    );
     expect(thrown(failure)).toMatchObject({ name: 'TypeError', message: 'out of nowhere' });
     expect(await harness.call(harness.source(() => 'fine'))).toBe('fine');
   });

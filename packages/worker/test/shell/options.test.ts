@@ -59,6 +59,9 @@ test.each([
   ['h:1 --scheduler-file s.json', /ADDRESS and --scheduler-file exclude each other/],
   ['h:1 h:2', /unexpected argument "h:2"/],
   ['http://h:1', /ADDRESS: .*http/],
+  ['h:1 --nprocs 2', /unknown option --nprocs, did you mean --nworkers\?/],
+  ['h:1 --threads 2', /unknown option --threads, did you mean --nthreads\?/],
+  ['h:1 --dashboard-prefix a', /unknown option --dashboard-prefix; farm-worker --help/],
 ])('%j is refused with one line and exit code 2', async (line, message) => {
   const { exitCode, printed, plan } = await given(line);
   expect(printed).toMatch(message);
@@ -149,6 +152,13 @@ test('what does not fit the machine is warned of', async () => {
   ]);
 });
 
+test('the dashboard flags of Dask are taken, and one of them is warned of', async () => {
+  expect((await given('h:1 --no-dashboard')).plan?.warnings).toEqual([]);
+  expect((await given('h:1 --dashboard')).plan?.warnings).toEqual([
+    expect.stringContaining('workers serve no dashboard'),
+  ]);
+});
+
 test('every option has a twin in the environment, which the command line overrules', async () => {
   const env = {
     FARM_SCHEDULER_FILE: 'env.json',
@@ -164,6 +174,9 @@ test('every option has a twin in the environment, which the command line overrul
 
 test('--help says what is not enforced yet', async () => {
   const { printed, exitCode } = await given('--help');
-  expect(printed.replace(/\s+/g, ' ')).toContain('Not enforced without a nanny');
+  const text = printed.replace(/\s+/g, ' ');
+  expect(text).toContain('Not enforced without a nanny');
+  expect(text).toContain('workers serve no dashboard');
+  expect(text).toContain('(default: host name and process id, env: FARM_WORKER_NAME)');
   expect(exitCode).toBe(0);
 });

@@ -64,7 +64,7 @@ async function refresh() {
     const info = await answer.json();
     byId('scheduler').textContent = info.address + ' · ' + info.workers.length + ' workers · ' +
       info.clients + ' clients · started ' + new Date(info.startedMs).toLocaleString();
-    const states = Object.keys(info.tasks);
+    const states = Object.keys(info.tasks).filter((name) => name !== 'forgotten');
     byId('tasks').tHead.replaceChildren(row('th', states));
     byId('tasks').tBodies[0].replaceChildren(row('td', states.map((name) => info.tasks[name])));
     byId('workers').tBodies[0].replaceChildren(...info.workers.map((worker) => {

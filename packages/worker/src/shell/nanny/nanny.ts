@@ -89,7 +89,11 @@ export class Nanny {
     logger.debug('started a worker process', { pid: child.pid });
   }
 
-  /** Asks the worker to end, and sees to it that it does. Idempotent. */
+  /**
+   * Asks the worker to end, and sees to it that it does. Idempotent.
+   *
+   * @param reason - What the nanny did or met, for the worker's log: `received SIGTERM`.
+   */
   stop(reason: string): void {
     if (this.#isStopping) return;
     this.#isStopping = true;
@@ -99,7 +103,7 @@ export class Nanny {
       this.#end.resolve({ exitCode: 0, reason });
       return;
     }
-    child.stdin?.end();
+    child.stdin?.end(`${reason}\n`);
     this.#timer = setTimeout(() => child.kill('SIGKILL'), END_MS);
   }
 

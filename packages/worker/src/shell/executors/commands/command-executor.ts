@@ -188,7 +188,7 @@ export class CommandExecutor implements Executor {
       const error = new CommandError(line, result);
       return fail('ERR_COMMAND', errorText(error), encodeError(error));
     } catch (error) {
-      if (error instanceof FarmError) return fail(error.code, error.message, null);
+      if (error instanceof FarmError) return fail(error.code, `${key}: ${error.message}`, null);
       return fail('ERR_INTERNAL', errorText(error), encodeError(error));
     } finally {
       clearTimeout(timer);
@@ -219,7 +219,7 @@ export class CommandExecutor implements Executor {
     if (timeoutMs === null) return undefined;
     return setTimeout(
       () => {
-        const message = `ran longer than timeoutMs = ${timeoutMs}`;
+        const message = `${key}: ran longer than timeoutMs = ${timeoutMs}`;
         const { workerName } = this.#options;
         this.interrupt(slot, run, failure('ERR_TASK_TIMEOUT', message, key, workerName, null));
       },

@@ -128,20 +128,22 @@ export class CommandProcess {
 
   async #spawn(stdout: number | string, stderr: number | string): Promise<ChildProcess> {
     const { file, args, cwd, stdin } = this.#line;
+    const { reaper } = this.#options;
     const options = {
       cwd,
-      env: this.#options.env,
+      env: { ...this.#options.env, ...reaper.starting() },
       detached: true,
       stdio: [stdin === null ? 'ignore' : 'pipe', stdout, stderr],
     } as SpawnOptions; // SAFE: a stream is 'pipe', 'ignore' or a file descriptor
-    this.#options.reaper.prepare();
     let child: ChildProcess;
     try {
       child = spawn(file, args, options);
     } catch (error) {
+      reaper.failed();
       throw await spawnError(this.#line, error);
     }
     if (child.pid === undefined) {
+      reaper.failed();
       const error = await new Promise((resolve) => {
         child.once('error', resolve);
       });
@@ -150,7 +152,7 @@ export class CommandProcess {
     this.#child = child;
     // A signal that could not be sent, for example; the exit tells all there is to tell.
     child.on('error', () => {});
-    this.#options.reaper.started(child.pid);
+    reaper.started(child.pid);
     return child;
   }
 

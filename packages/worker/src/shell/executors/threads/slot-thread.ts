@@ -50,10 +50,14 @@ export class SlotThread {
   #terminating: NodeJS.Timeout | undefined;
 
   /** @throws what `new Worker` throws where no thread can be made */
-  constructor(resourceLimits: ResourceLimits | undefined, handlers: SlotThreadHandlers) {
+  constructor(
+    workerName: string,
+    resourceLimits: ResourceLimits | undefined,
+    handlers: SlotThreadHandlers,
+  ) {
     const memory = createLane();
     const { port1, port2 } = new MessageChannel();
-    const workerData: ThreadData = { port: port2, lane: memory };
+    const workerData: ThreadData = { port: port2, lane: memory, workerName };
     this.lane = new LaneReader(memory);
     this.#handlers = handlers;
     this.#port = port1;

@@ -1,7 +1,10 @@
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { constants, Script } from 'node:vm';
 
 import type { ModuleFunction, SourceFunction } from '@farm/protocol';
 import { FarmError } from '@farm/protocol/core';
+import { errorText } from '@farm/protocol/value';
 
 import type { ThreadFunction } from './thread-messages.ts';
 
@@ -13,8 +16,13 @@ export type TaskFunction = (...args: unknown[]) => unknown;
  * kept; a failure is not kept, since a module may turn up later.
  */
 export class TaskFunctions {
+  readonly #workerName: string;
   readonly #specs = new Map<number, { readonly name: string; readonly spec: ThreadFunction }>();
   readonly #loaded = new Map<number, TaskFunction>();
+
+  constructor(workerName: string) {
+    this.#workerName = workerName;
+  }
 
   define(fn: number, name: string, spec: ThreadFunction): void {
     this.#specs.set(fn, { name, spec });
@@ -44,14 +52,23 @@ export class TaskFunctions {
     }
     const { name, spec } = known;
     const loaded =
-      spec.kind === 'source' ? fromSource(fn, name, spec) : await fromModule(name, spec);
+      spec.kind === 'source'
+        ? fromSource(fn, name, spec)
+        : await fromModule(spec, this.#workerName);
     this.#loaded.set(fn, loaded);
     return loaded;
   }
 }
 
-/** An `import()` inside a function's source resolves against the worker's directory. */
-const RESOLVE_FROM_CWD = { importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER };
+/**
+ * An `import()` inside a function's source resolves against the worker's directory, as if a file
+ * there imported. Without a file that imports, Node takes the module for the program itself:
+ * `import.meta.main` would be true in it.
+ */
+const RESOLVE_FROM_CWD = {
+  filename: pathToFileURL(join(process.cwd(), 'farm-task')).href,
+  importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+};
 
 // SAFE: the text is this constant.
 const importFromCwd = new Script(
@@ -70,6 +87,8 @@ function fromSource(fn: number, name: string, spec: SourceFunction): TaskFunctio
       `the source of ${name} does not evaluate to a function but to ${describe(evaluated)}`,
     );
   }
+  // An arrow's name stays behind with the variable that had it; stacks show the property.
+  if (evaluated.name === '') nameFunction(evaluated, name);
   // SAFE: a function takes whatever it is given.
   return evaluated as TaskFunction;
 }
@@ -104,14 +123,14 @@ function nameFunction(target: unknown, value: string): unknown {
   return Object.defineProperty(target, 'name', { value, configurable: true });
 }
 
-async function fromModule(name: string, spec: ModuleFunction): Promise<TaskFunction> {
+async function fromModule(spec: ModuleFunction, workerName: string): Promise<TaskFunction> {
   let exports: Record<string, unknown>;
   try {
     exports = await importFromCwd(spec.url);
   } catch (error) {
     throw new FarmError(
       'ERR_FUNCTION',
-      `${name}: the module ${spec.url} could not be imported on this worker: ${messageOf(error)}`,
+      `the module ${spec.url} could not be imported on worker ${workerName}: ${errorText(error)}`,
       { cause: error },
     );
   }
@@ -124,28 +143,20 @@ async function fromModule(name: string, spec: ModuleFunction): Promise<TaskFunct
     spec.exportName in exports
       ? `its export ${spec.exportName} is not a function but ${describe(exported)}`
       : `it has no export ${spec.exportName}, only ${Object.keys(exports).join(', ') || 'none'}`;
-  throw new FarmError('ERR_FUNCTION', `${name}: the module ${spec.url} was imported, but ${what}`);
+  throw new FarmError('ERR_FUNCTION', `the module ${spec.url} was imported, but ${what}`);
 }
 
 function notEvaluated(name: string, error: unknown): FarmError {
   const hint = isSyntaxError(error) ? `; this worker runs Node ${process.versions.node}` : '';
   return new FarmError(
     'ERR_FUNCTION',
-    `the source of ${name} could not be evaluated: ${messageOf(error)}${hint}`,
+    `the source of ${name} could not be evaluated: ${errorText(error)}${hint}`,
     { cause: error },
   );
 }
 
 function isSyntaxError(error: unknown): boolean {
   return error instanceof SyntaxError;
-}
-
-function messageOf(error: unknown): string {
-  try {
-    return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  } catch {
-    return 'an error that cannot be printed';
-  }
 }
 
 function describe(value: unknown): string {

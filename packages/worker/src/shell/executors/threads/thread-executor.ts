@@ -1,5 +1,6 @@
 import { FarmError, type Failure } from '@farm/protocol/core';
 import type { FunctionSpec } from '@farm/protocol';
+import { availableParallelism } from 'node:os';
 import type { ResourceLimits } from 'node:worker_threads';
 
 import type { Executor, ExecutorHandlers, ExecutorRun } from '../executor.ts';
@@ -21,7 +22,10 @@ export interface ThreadExecutorOptions {
   readonly handlers: ExecutorHandlers;
   /** Memory limits of each thread. @default Node's own */
   readonly resourceLimits?: ResourceLimits | undefined;
-  /** Whether the threads start at once, rather than with the first run of their slot. */
+  /**
+   * Whether threads start at once, as many as there are cores, rather than with the first run of
+   * their slot. A thread takes some 12 MiB and tens of milliseconds of a core.
+   */
   readonly prewarm?: boolean;
 }
 
@@ -49,7 +53,9 @@ export class ThreadExecutor implements Executor {
           lookUp: (fn) => this.#functions.get(fn),
         }),
     );
-    if (prewarm) for (const slot of this.#slots) slot.warm();
+    if (prewarm) {
+      for (const slot of this.#slots.slice(0, availableParallelism())) slot.warm();
+    }
   }
 
   define(fn: number, name: string, spec: FunctionSpec): void {

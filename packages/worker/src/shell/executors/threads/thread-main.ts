@@ -1,5 +1,5 @@
 /** The entry of a slot's thread: takes batches of runs, executes run after run. */
-import type { ResourceAmounts } from '@farm/protocol/core';
+import { FarmError, LIMITS, type ResourceAmounts } from '@farm/protocol/core';
 import { decodeValue, encodeError, encodeValue, errorText } from '@farm/protocol/value';
 import { inspect } from 'node:util';
 import { workerData } from 'node:worker_threads';
@@ -32,9 +32,9 @@ interface Outcome {
 }
 
 // SAFE: the thread slot starts this file with exactly this.
-const { port, lane: laneMemory } = workerData as ThreadData;
+const { port, lane: laneMemory, workerName } = workerData as ThreadData;
 const lane = new LaneWriter(laneMemory);
-const functions = new TaskFunctions();
+const functions = new TaskFunctions(workerName);
 const waiting: RunsMessage[] = [];
 let isWorking = false;
 let notifiedMs = 0;
@@ -53,7 +53,11 @@ process.on('unhandledRejection', (reason) => {
 // Node's own report of it would arrive as a copy that is no proper error any more.
 process.on('uncaughtExceptionMonitor', (error: unknown) => {
   const message: CrashMessage = {
-    crash: { message: errorText(error), error: encodeError(error), name: errorName(error) },
+    crash: {
+      message: `uncaught ${errorText(error)}`,
+      error: encodeError(error),
+      name: errorName(error),
+    },
   };
   port.postMessage(message);
 });
@@ -114,7 +118,7 @@ function execute(
   if (task !== undefined) return call(task, batch, firstPiece, lastPiece);
   return functions.load(batch.fn).then(
     (loaded) => call(loaded, batch, firstPiece, lastPiece),
-    (error: unknown) => failed(RECORD_KINDS.functionFailed, errorText(error), causeOf(error)),
+    (error: unknown) => failed(RECORD_KINDS.functionFailed, textOf(error), causeOf(error)),
   );
 }
 
@@ -128,7 +132,7 @@ function call(
   try {
     args = decodeArguments(batch, firstPiece, lastPiece);
   } catch (error) {
-    const message = `the arguments could not be decoded: ${errorText(error)}`;
+    const message = `the arguments could not be decoded: ${textOf(error)}`;
     return failed(RECORD_KINDS.argumentsFailed, message, null);
   }
   try {
@@ -178,7 +182,7 @@ function succeeded(value: unknown): Outcome {
       bytes: encodeValue(value, { what: 'the result', futures: false }).bytes,
     };
   } catch (error) {
-    return failed(RECORD_KINDS.resultFailed, errorText(error), null);
+    return failed(RECORD_KINDS.resultFailed, textOf(error), null);
   }
 }
 
@@ -203,6 +207,13 @@ function errorName(error: unknown): string | null {
   } catch {
     return null;
   }
+}
+
+/** Errors of farm's own are sentences: the failure carries their code. */
+function textOf(error: unknown): string {
+  return error instanceof FarmError
+    ? error.message.slice(0, LIMITS.errorTextMax)
+    : errorText(error);
 }
 
 /** What a module threw while it was imported is of use to the user; the wrapper is not. */

@@ -12,6 +12,8 @@ export type ThreadFunction = SourceFunction | ModuleFunction;
 export interface ThreadData {
   readonly port: MessagePort;
   readonly lane: SharedArrayBuffer;
+  /** For messages. */
+  readonly workerName: string;
 }
 
 /** Makes a function known to the thread, before the first batch that names it. */

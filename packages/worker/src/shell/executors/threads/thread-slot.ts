@@ -84,7 +84,8 @@ export class ThreadSlot {
   warm(): void {
     if (this.#thread !== undefined || this.#isClosed) return;
     try {
-      const thread: SlotThread = new SlotThread(this.#options.resourceLimits, {
+      const { workerName, resourceLimits } = this.#options;
+      const thread: SlotThread = new SlotThread(workerName, resourceLimits, {
         said: (message) => this.#said(message),
         ended: (end) => this.#threadEnded(end),
       });
@@ -204,7 +205,9 @@ export class ThreadSlot {
       return;
     }
     const { message, error, name } = unpackFailure(bytes);
-    const why = failure(failureCode(kind), message, key, this.#options.workerName, error, name);
+    const code = failureCode(kind);
+    const shown = code === 'ERR_TASK' ? message : `${key}: ${message}`;
+    const why = failure(code, shown, key, this.#options.workerName, error, name);
     this.#ends.push({ run, failure: why, durationUs });
   }
 
@@ -280,7 +283,7 @@ export class ThreadSlot {
     this.#timedRun = run;
     this.#timer = setTimeout(
       () => {
-        const message = `ran longer than timeoutMs = ${timeoutMs}`;
+        const message = `${key}: ran longer than timeoutMs = ${timeoutMs}`;
         const { workerName } = this.#options;
         this.interrupt(run, failure('ERR_TASK_TIMEOUT', message, key, workerName, null));
       },
@@ -339,8 +342,8 @@ export class ThreadSlot {
 
   #crash(end: ThreadEnd, key: string, wasExecuting: boolean): Failure {
     const message = wasExecuting
-      ? `the thread running it ended: ${endText(end)}`
-      : `the thread to run it could not be started: ${endText(end)}`;
+      ? `${key}: the thread running it ended: ${endText(end)}`
+      : `${key}: the thread to run it could not be started: ${endText(end)}`;
     const error = end.crash?.error ?? null;
     const name = end.crash?.name ?? null;
     return failure('ERR_WORKER_CRASH', message, key, this.#options.workerName, error, name);
