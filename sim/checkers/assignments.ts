@@ -13,8 +13,10 @@ interface RunRecord {
   readonly task: number;
   readonly spec: TaskSpec;
   readonly session: SessionRecord;
-  /** The scheduler has said `stop`. */
+  /** The scheduler has said `stop`, whether it runs or not. */
   isGivenUp: boolean;
+  /** The worker was asked for it in case it has not begun, and has not answered. */
+  isAskedFor: boolean;
 }
 
 /** What the checker asks of others. */
@@ -161,8 +163,16 @@ export class AssignmentChecker {
           const record = session.runs.get(run) ?? this.#overInBatch.get(run);
           check(record !== undefined, 'assignments', `stop of run ${run}, which is over`);
           check(!record.isGivenUp, 'assignments', `run ${run} is stopped twice`);
-          record.isGivenUp = true;
-          this.#giveUp(record);
+          if (message.running) {
+            // Also where it was asked for: what was to be moved may be given up meanwhile.
+            record.isGivenUp = true;
+            this.#giveUp(record);
+            continue;
+          }
+          // It counts until the worker has given it up, and what is over cannot be moved.
+          check(session.runs.has(run), 'assignments', `run ${run} is asked for and is over`);
+          check(!record.isAskedFor, 'assignments', `run ${run} is asked for twice`);
+          record.isAskedFor = true;
         }
         break;
       case 'free':
@@ -213,7 +223,7 @@ export class AssignmentChecker {
         `${key} runs again (run ${run}) after ${task.failures} failures`,
       );
       checkPlace(session, spec);
-      const record = { run, task: number, spec, session, isGivenUp: false };
+      const record = { run, task: number, spec, session, isGivenUp: false, isAskedFor: false };
       task.current = record;
       this.#tasks.set(number, task);
       session.runs.set(run, record);
@@ -266,6 +276,10 @@ export class AssignmentChecker {
         break;
       case 'stopped':
         for (const run of message.runs) this.#endForAgain(session, run);
+        for (const run of message.kept) {
+          const record = session.runs.get(run);
+          if (record !== undefined) record.isAskedFor = false;
+        }
         break;
       case 'input-missing': {
         this.#losses += 1;

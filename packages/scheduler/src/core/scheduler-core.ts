@@ -116,8 +116,9 @@ export class SchedulerCore {
     dropSurplus(tables);
     settle(tables);
     tables.cause = 'placed';
+    const { nextRun: firstNew } = tables;
     place(tables);
-    steal(tables);
+    steal(tables, firstNew);
     settle(tables);
     answerWorkersAwaited(tables);
     checkTime(tables);

@@ -25,15 +25,18 @@ const THIEVES_MAX = 32;
 /** Runs of one victim that are looked at in one round, those that start last first. */
 const RUNS_MAX = 512;
 
-/** Has unstarted runs of loaded workers moved to idle ones, now and then. */
-export function steal(tables: Tables): void {
+/**
+ * Has unstarted runs of loaded workers moved to idle ones, now and then. Runs from `firstNew` on
+ * have just been placed, with all that is known: they are on their way, and stay for this round.
+ */
+export function steal(tables: Tables, firstNew: number): void {
   const { stealIntervalMs } = tables.config;
   if (tables.idle.size === 0 || tables.loaded.size === 0 || stealIntervalMs === null) return;
   if (tables.nowMs < tables.stealAtMs || tables.closing !== null) return;
   tables.stealAtMs = tables.nowMs + stealIntervalMs;
   const thieves = findThieves(tables);
   if (thieves.length === 0) return;
-  for (const victim of findVictims(tables)) takeFrom(tables, victim, thieves);
+  for (const victim of findVictims(tables)) takeFrom(tables, victim, thieves, firstNew);
 }
 
 /** A victim has given up a run that was to be moved. */
@@ -86,13 +89,19 @@ function findVictims(tables: Tables): WorkerState[] {
 }
 
 /** From the run that would start last on, as long as moving one pays. */
-function takeFrom(tables: Tables, victim: WorkerState, thieves: readonly WorkerState[]): void {
+function takeFrom(
+  tables: Tables,
+  victim: WorkerState,
+  thieves: readonly WorkerState[],
+  firstNew: number,
+): void {
   const runs = [...victim.runs.values()];
   // What is left fills the slots.
   const end = Math.max(victim.nthreads, runs.length - RUNS_MAX);
   for (let at = runs.length - 1; at >= end; at--) {
     const assignment = runs[at];
-    if (assignment === undefined || !isMovable(tables, assignment)) continue;
+    if (assignment === undefined || assignment.run >= firstNew) continue;
+    if (!isMovable(tables, assignment)) continue;
     if (waitUs(victim, assignment.expectedUs) <= 2 * minimumUs(tables)) return;
     const thief = findThief(tables, assignment, thieves);
     if (thief === null) continue;

@@ -171,6 +171,26 @@ describe('what is taken from a loaded worker', () => {
     expect(holder.stopping).toEqual([]);
   });
 
+  test('nor what has just been sent there, before it has arrived', () => {
+    const pile = holderOf(1_000);
+    const { farm, client, x } = pile;
+    learn(pile, 'use', 190);
+    const preferred = farm.worker('preferred', { nthreads: 2 });
+    client.submit({ key: 'long', fn: 'long', options: { workers: ['preferred'] } });
+    preferred.finish('all', 9_000_000);
+    client.submit({ key: 'longer', fn: 'long', options: { workers: ['preferred'] } });
+    farm.worker('idle');
+    farm.tick(500);
+    // The other preferred worker has a free slot and much to do, the idle one is not preferred.
+    const options = { workers: ['holder', 'preferred'], allowOtherWorkers: true };
+    client.submit({ key: 'y', fn: 'use', count: 3, deps: [[x], [x], [x]], options });
+    const { holder } = pile;
+    expect(holder.keys()).toEqual(['y-0', 'y-1', 'y-2']);
+    expect(holder.stopping).toEqual([]);
+    farm.tick(500);
+    expect(holder.stopping.length).toBe(1);
+  });
+
   test('what needs a resource waits at the scheduler, and a worker with less of it gets it', () => {
     const farm = new SchedulerHarness();
     const client = farm.client('c');
