@@ -316,7 +316,9 @@ export class AssignmentChecker {
     this.#losses += 1;
     this.#sessions.delete(worker);
     let threads = 0;
-    for (const record of session.runs.values()) {
+    // In the order in which they were assigned, whatever messages they were put into.
+    const runs = [...session.runs.values()].toSorted((a, b) => a.run - b.run);
+    for (const record of runs) {
       const { ref } = record.spec;
       // What has not begun, as far as anybody can know, cannot have done it.
       const mayExecute = this.#context.hasStarted(record.run) || threads < session.nthreads;
