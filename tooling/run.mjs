@@ -25,6 +25,7 @@ const STEPS = {
   setup: [],
   start: [['node', '--conditions=@farm/source', 'examples/task-farm/run.ts']],
   node: [['node', '--conditions=@farm/source']],
+  sim: [['node', '--conditions=@farm/source', 'sim/cli.ts']],
   build: [['tsc', '-b', 'packages/cluster']],
   check: [['tsc', '-b']],
   lint: [['oxlint', '--type-aware', '--deny-warnings']],

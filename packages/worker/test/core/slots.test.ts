@@ -141,6 +141,22 @@ describe('runs stuck behind one that takes surprisingly long', () => {
     expect(placed(moved)).toEqual([[1, [2, 3]]]);
   });
 
+  test('are not asked back again and again where one of them has just begun', () => {
+    const handle = aWorker(2);
+    handle(said(aRun(numbers(1, 6), { expectedUs: 10 }), 0));
+    handle(ended([4, 5, 6], { durationUs: 10 }, 1));
+    expect(only(handle({ kind: 'woke', nowMs: 11 }), 'withdraw')).toHaveLength(1);
+    // 1 has ended, which is still to be reported, and 2 has begun.
+    const answer = { kind: 'runs-withdrawn', nowMs: 11, slot: 0 } as const;
+    const answered = handle({ ...answer, withdrawn: [3], started: [2] });
+    expect(placed(answered)).toEqual([[1, [3]]]);
+    expect(only(answered, 'withdraw')).toEqual([]);
+    handle(ended([3], { durationUs: 10 }, 12));
+    const late = { ...answer, nowMs: 21, withdrawn: [], started: [2] };
+    expect(only(handle({ kind: 'woke', nowMs: 21 }), 'withdraw')).toHaveLength(1);
+    expect(only(handle(late), 'withdraw')).toEqual([]);
+  });
+
   test('are looked at again later while nothing is wrong, once at a time', () => {
     const handle = aWorker(2);
     handle(said(aRun(numbers(1, 6), { expectedUs: 10 }), 0));

@@ -1,0 +1,333 @@
+import type { Run, WorkerMessage } from '@farm/protocol/core';
+
+import type {
+  SchedulerEvent,
+  SchedulerInstruction,
+} from '../../packages/scheduler/src/core/index.ts';
+import { check } from '../failure.ts';
+import type { Oracle, TaskSpec } from '../oracle.ts';
+
+/** One run as the scheduler sees it. */
+interface RunRecord {
+  readonly run: number;
+  readonly task: number;
+  readonly spec: TaskSpec;
+  readonly session: SessionRecord;
+  /** The scheduler has said `stop`. */
+  isGivenUp: boolean;
+}
+
+/** What the checker asks of others. */
+export interface AssignmentContext {
+  readonly oracle: Oracle;
+  /** Whether a run has begun to execute. */
+  readonly hasStarted: (run: number) => boolean;
+  /** No client asks for failed tasks to run again. */
+  readonly areFailuresFinal: boolean;
+}
+
+interface SessionRecord {
+  readonly name: string;
+  readonly nthreads: number;
+  readonly resources: ReadonlyMap<string, number>;
+  readonly runs: Map<number, RunRecord>;
+  readonly host: string;
+  readonly address: string | null;
+  readonly functions: Set<number>;
+  /** It was told to close. */
+  isTold: boolean;
+  /** It said that it leaves. */
+  isLeaving: boolean;
+}
+
+/** What became of the last run of a task. */
+interface TaskRecord {
+  readonly key: string;
+  /** The run that counts; null where there is none. */
+  current: RunRecord | null;
+  /** It ended well, and nothing has happened since that could make it run again. */
+  isDone: boolean;
+  /** Sessions that have it. */
+  readonly holders: Set<SessionRecord>;
+  /** Runs that failed. */
+  failures: number;
+}
+
+/**
+ * What the scheduler assigns: each run once, one that counts for each task, again only for a
+ * reason, never above a worker's capacity, and workers know the functions (I3, I4, I6).
+ */
+export class AssignmentChecker {
+  readonly #context: AssignmentContext;
+  readonly #sessions = new Map<string, SessionRecord>();
+  readonly #tasks = new Map<number, TaskRecord>();
+  readonly #deaths = new Map<number, number>();
+  readonly #known = new Set<number>();
+  readonly #overInBatch = new Map<number, RunRecord>();
+  #losses = 0;
+
+  constructor(context: AssignmentContext) {
+    this.#context = context;
+  }
+
+  /** Workers lost so far, and inputs that were nowhere. */
+  get losses(): number {
+    return this.#losses;
+  }
+
+  /** Runs assigned so far. */
+  get runs(): number {
+    return this.#known.size;
+  }
+
+  /** How often a worker was lost while the task may have been executing there. */
+  deathsOf(ref: number): number {
+    return this.#deaths.get(ref) ?? 0;
+  }
+
+  /** The key of a run that is not over; undefined for others. */
+  keyOfRun(session: string, run: number): string | undefined {
+    return this.#sessions.get(session)?.runs.get(run)?.spec.key;
+  }
+
+  /** Keys of the tasks assigned to a worker, and of those whose results it holds. */
+  keysOn(worker: string): readonly string[] {
+    const session = this.#sessions.get(worker);
+    if (session === undefined) return [];
+    const keys = [...session.runs.values()].map(({ spec }) => spec.key);
+    for (const { holders, key } of this.#tasks.values()) if (holders.has(session)) keys.push(key);
+    return keys;
+  }
+
+  /** The key of a task by the scheduler's number; undefined where it never ran. */
+  keyOfTask(task: number): string | undefined {
+    return this.#tasks.get(task)?.key;
+  }
+
+  /** The scheduler is about to hear a batch. */
+  beginBatch(): void {
+    this.#overInBatch.clear();
+  }
+
+  /** The scheduler is about to hear this. */
+  event(event: SchedulerEvent): void {
+    if (event.kind === 'worker-connected') {
+      const { hello } = event;
+      this.#sessions.set(event.worker, {
+        name: hello.name,
+        nthreads: hello.nthreads,
+        resources: new Map(hello.resources),
+        runs: new Map(),
+        host: hello.host,
+        address: hello.address,
+        functions: new Set(),
+        isTold: false,
+        isLeaving: false,
+      });
+    } else if (event.kind === 'worker-lost') this.#lost(event.worker);
+    else if (event.kind === 'worker-said') {
+      const session = this.#sessions.get(event.worker);
+      if (session !== undefined) this.#heard(session, event.message);
+    }
+  }
+
+  /** The scheduler asks for all this. What ends comes before what begins, whoever it is said to. */
+  instructions(all: readonly SchedulerInstruction[]): void {
+    const begins = (instruction: SchedulerInstruction): boolean => {
+      return instruction.do === 'to-worker' && instruction.message.op === 'run';
+    };
+    for (const instruction of all) if (!begins(instruction)) this.#instruction(instruction);
+    for (const instruction of all) if (begins(instruction)) this.#instruction(instruction);
+  }
+
+  #instruction(instruction: SchedulerInstruction): void {
+    // Clients here keep to the protocol.
+    check(
+      instruction.do !== 'drop-client',
+      'messages',
+      `a client is sent away: ${instruction.do === 'drop-client' ? instruction.reason : ''}`,
+    );
+    if (instruction.do !== 'to-worker') return;
+    const { message } = instruction;
+    const session = this.#sessions.get(instruction.worker);
+    if (session === undefined) return;
+    check(!session.isTold, 'messages', `${session.name} was told to close, and then ${message.op}`);
+    switch (message.op) {
+      case 'run':
+        this.#assigned(session, message);
+        break;
+      case 'stop':
+        for (const run of message.runs) {
+          const record = session.runs.get(run) ?? this.#overInBatch.get(run);
+          check(record !== undefined, 'assignments', `stop of run ${run}, which is over`);
+          check(!record.isGivenUp, 'assignments', `run ${run} is stopped twice`);
+          record.isGivenUp = true;
+          this.#giveUp(record);
+        }
+        break;
+      case 'free':
+        for (const number of message.tasks) {
+          const task = this.#tasks.get(number);
+          task?.holders.delete(session);
+          if (task !== undefined) task.isDone = false;
+        }
+        break;
+      case 'define-worker-function':
+        session.functions.add(message.fn);
+        break;
+      case 'forget-functions':
+        for (const fn of message.fns) session.functions.delete(fn);
+        break;
+      case 'close-worker':
+        session.isTold = true;
+        break;
+      default:
+    }
+  }
+
+  #assigned(session: SessionRecord, message: Run): void {
+    check(session.functions.has(message.fn), 'messages', `run of unknown function ${message.fn}`);
+    for (const [index, run] of message.runs.entries()) {
+      const number = message.tasks[index] ?? -1;
+      const start = message.ends[index - 1] ?? 0;
+      const spec = this.#context.oracle.decodeArguments(
+        message.args.subarray(start, message.ends[index]),
+      );
+      check(spec !== undefined, 'assignments', `run ${run} has arguments of no task`);
+      check(!this.#known.has(run), 'assignments', `run ${run} is assigned twice`);
+      this.#known.add(run);
+      const at = message.indices?.[index];
+      const key = at === undefined ? message.key : `${message.key}-${at}`;
+      check(key === spec.key, 'assignments', `run ${run} of ${spec.key} is called ${key}`);
+      const task = this.#tasks.get(number) ?? newTask(key);
+      const { current } = task;
+      check(
+        current === null,
+        'assignments',
+        `${key} is assigned again (run ${run}) while run ${current?.run} counts`,
+      );
+      check(!task.isDone, 'assignments', `${key} runs again (run ${run}) though it is done`);
+      check(
+        task.failures <= spec.options.retries || !this.#context.areFailuresFinal,
+        'assignments',
+        `${key} runs again (run ${run}) after ${task.failures} failures`,
+      );
+      checkPlace(session, spec);
+      const record = { run, task: number, spec, session, isGivenUp: false };
+      task.current = record;
+      this.#tasks.set(number, task);
+      session.runs.set(run, record);
+    }
+    this.#checkCapacity(session);
+  }
+
+  /** What needs more than one slot is never sent ahead, so its sums hold at any time. */
+  #checkCapacity({ name, runs, nthreads, resources }: SessionRecord): void {
+    const used = new Map<string, number>();
+    for (const { spec } of runs.values()) {
+      if (spec.options.resources.length === 0) continue;
+      used.set('threads', (used.get('threads') ?? 0) + spec.threads);
+      for (const [resource, amount] of spec.options.resources) {
+        if (resource !== 'threads') used.set(resource, (used.get(resource) ?? 0) + amount);
+      }
+    }
+    for (const [resource, amount] of used) {
+      const capacity = resource === 'threads' ? nthreads : (resources.get(resource) ?? 0);
+      check(
+        amount <= capacity + 1e-9,
+        'capacity',
+        `${name} is assigned ${amount} of ${resource} and has ${capacity}`,
+      );
+    }
+  }
+
+  #heard(session: SessionRecord, message: WorkerMessage): void {
+    switch (message.op) {
+      case 'finished':
+        for (const run of message.runs) {
+          const record = this.#end(session, run);
+          if (record === undefined || record.isGivenUp) continue;
+          const task = this.#tasks.get(record.task);
+          if (task === undefined) continue;
+          task.current = null;
+          task.isDone = true;
+          task.holders.add(session);
+        }
+        break;
+      case 'run-failed': {
+        const record = session.runs.get(message.run);
+        const task = record?.isGivenUp === false ? this.#tasks.get(record.task) : undefined;
+        if (task !== undefined) task.failures += 1;
+        this.#endForAgain(session, message.run);
+        break;
+      }
+      case 'leaving':
+        session.isLeaving = true;
+        break;
+      case 'stopped':
+        for (const run of message.runs) this.#endForAgain(session, run);
+        break;
+      case 'input-missing': {
+        this.#losses += 1;
+        this.#endForAgain(session, message.run);
+        const input = this.#tasks.get(message.task);
+        if (input !== undefined) input.isDone = false;
+        break;
+      }
+      default:
+    }
+  }
+
+  #end(session: SessionRecord, run: number): RunRecord | undefined {
+    const record = session.runs.get(run);
+    session.runs.delete(run);
+    // It may have been given up by what came just before the report.
+    if (record !== undefined) this.#overInBatch.set(run, record);
+    return record;
+  }
+
+  #endForAgain(session: SessionRecord, run: number): void {
+    const record = this.#end(session, run);
+    if (record !== undefined) this.#giveUp(record);
+  }
+
+  #giveUp(record: RunRecord): void {
+    const task = this.#tasks.get(record.task);
+    if (task?.current === record) task.current = null;
+  }
+
+  #lost(worker: string): void {
+    const session = this.#sessions.get(worker);
+    if (session === undefined) return;
+    this.#losses += 1;
+    this.#sessions.delete(worker);
+    let threads = 0;
+    for (const record of session.runs.values()) {
+      const { ref } = record.spec;
+      // What has not begun, as far as anybody can know, cannot have done it.
+      const mayExecute = this.#context.hasStarted(record.run) || threads < session.nthreads;
+      if (mayExecute && !session.isLeaving) this.#deaths.set(ref, this.deathsOf(ref) + 1);
+      threads += record.spec.threads;
+      this.#giveUp(record);
+    }
+    for (const task of this.#tasks.values()) {
+      if (task.holders.delete(session)) task.isDone = false;
+    }
+  }
+}
+
+function newTask(key: string): TaskRecord {
+  return { key, current: null, isDone: false, holders: new Set(), failures: 0 };
+}
+
+/** A task runs only where its restriction allows, on a worker that has what it needs. */
+function checkPlace(session: SessionRecord, { key, options }: TaskSpec): void {
+  const { name, host, address } = session;
+  const { workers, allowOtherWorkers } = options;
+  const isNamed = workers.some(
+    (wanted) => wanted === name || wanted === host || wanted === address,
+  );
+  const isAllowed = workers.length === 0 || allowOtherWorkers || isNamed;
+  check(isAllowed, 'restrictions', `${key} may not run on ${name}, only on ${workers.join(', ')}`);
+  check(!session.isLeaving, 'assignments', `${key} is assigned to ${name}, which leaves`);
+}

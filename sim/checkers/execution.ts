@@ -1,0 +1,144 @@
+import type { WorkerMessage } from '@farm/protocol/core';
+
+import type { Define, Forget, SlotRun } from '../../packages/worker/src/core/index.ts';
+import { check } from '../failure.ts';
+import type { Oracle, TaskSpec } from '../oracle.ts';
+import type { GivenRun } from '../simulated-slots.ts';
+import type { SimulatedSession } from '../simulated-worker.ts';
+
+interface SessionRecord {
+  readonly executing: Map<number, GivenRun>;
+  readonly functions: Set<number>;
+  /** The worker said that these are stopped. */
+  readonly stopped: Set<number>;
+  /** The worker said how these ended. */
+  readonly told: Set<number>;
+}
+
+/**
+ * What workers execute: each run once, with the right arguments, within the worker's capacity, and
+ * none that was stopped (I3, I6, I7, I11). Counted in the slots, without asking the cores.
+ */
+export class ExecutionChecker {
+  readonly #oracle: Oracle;
+  readonly #sessions = new Map<SimulatedSession, SessionRecord>();
+  readonly #started = new Set<number>();
+  /** How often each function has misbehaved on purpose. */
+  readonly #mishaps = new Map<number, number>();
+
+  constructor(oracle: Oracle) {
+    this.#oracle = oracle;
+  }
+
+  opened(session: SimulatedSession): void {
+    this.#sessions.set(session, {
+      executing: new Map(),
+      functions: new Set(),
+      stopped: new Set(),
+      told: new Set(),
+    });
+  }
+
+  closed(session: SimulatedSession): void {
+    this.#sessions.delete(session);
+  }
+
+  /** Functions come and go. */
+  functionsTold(session: SimulatedSession, instruction: Define | Forget): void {
+    const functions = this.#sessions.get(session)?.functions;
+    if (instruction.do === 'define') functions?.add(instruction.fn);
+    else for (const fn of instruction.fns) functions?.delete(fn);
+  }
+
+  /** A run is given to a slot; returns its task. */
+  given(session: SimulatedSession, fn: number, { run, key, args, inputs }: SlotRun): TaskSpec {
+    const spec = this.#oracle.decodeArguments(args);
+    check(spec !== undefined, 'execution', `run ${run} of ${key} has arguments of no task`);
+    check(spec.key === key, 'execution', `run ${run} of ${key} has the arguments of ${spec.key}`);
+    check(
+      inputs.length === spec.deps.length,
+      'execution',
+      `run ${run} of ${key} has ${inputs.length} inputs, not ${spec.deps.length}`,
+    );
+    const isKnown = this.#sessions.get(session)?.functions.has(fn) === true;
+    check(isKnown, 'execution', `run ${run} of ${key} names function ${fn}, which is not there`);
+    return spec;
+  }
+
+  started(session: SimulatedSession, given: GivenRun): void {
+    const { run } = given.run;
+    const record = this.#sessions.get(session);
+    check(record !== undefined, 'execution', `run ${run} starts in a session that is over`);
+    check(!this.#started.has(run), 'execution', `run ${run} of ${given.spec.key} starts again`);
+    check(!record.stopped.has(run), 'execution', `run ${run} starts though it was stopped`);
+    this.#started.add(run);
+    record.executing.set(run, given);
+    this.#checkCapacity(session, record);
+  }
+
+  over(session: SimulatedSession, { run }: GivenRun): void {
+    this.#sessions.get(session)?.executing.delete(run.run);
+  }
+
+  /** A worker reports. */
+  said(session: SimulatedSession, message: WorkerMessage): void {
+    const record = this.#sessions.get(session);
+    if (record === undefined) return;
+    const tell = (run: number): void => {
+      check(!record.told.has(run), 'execution', `run ${run} is told to be over twice`);
+      check(!record.executing.has(run), 'execution', `run ${run} is told to be over, and runs`);
+      record.told.add(run);
+    };
+    if (message.op === 'finished') for (const run of message.runs) tell(run);
+    else if (message.op === 'run-failed' || message.op === 'input-missing') tell(message.run);
+    else if (message.op === 'stopped') {
+      for (const run of message.runs) {
+        tell(run);
+        record.stopped.add(run);
+      }
+    }
+  }
+
+  /** What a function does this time. */
+  behave({
+    ref,
+    behaviour,
+  }: TaskSpec): 'returns' | 'throws' | 'hangs' | 'crashes-slot' | 'kills-worker' {
+    if (behaviour.kind === 'returns' || behaviour.kind === 'hangs') return behaviour.kind;
+    const before = this.#mishaps.get(ref) ?? 0;
+    if (before >= behaviour.times) return 'returns';
+    this.#mishaps.set(ref, before + 1);
+    return behaviour.kind;
+  }
+
+  /** Whether a run has begun to execute. */
+  hasStarted(run: number): boolean {
+    return this.#started.has(run);
+  }
+
+  /** Runs that execute anywhere. */
+  executing(): number {
+    let count = 0;
+    for (const { executing } of this.#sessions.values()) count += executing.size;
+    return count;
+  }
+
+  #checkCapacity(session: SimulatedSession, { executing }: SessionRecord): void {
+    const { plan } = session.worker;
+    let threads = 0;
+    const used = new Map<string, number>();
+    for (const { run, spec } of executing.values()) {
+      threads += spec.threads;
+      for (const [name, amount] of run.resources) used.set(name, (used.get(name) ?? 0) + amount);
+    }
+    check(threads <= plan.nthreads, 'capacity', `${plan.name} runs ${threads} of ${plan.nthreads}`);
+    for (const [name, amount] of used) {
+      const capacity = plan.resources.find(([own]) => own === name)?.[1] ?? 0;
+      check(
+        amount <= capacity + 1e-9,
+        'capacity',
+        `${plan.name} uses ${amount} ${name} of ${capacity}`,
+      );
+    }
+  }
+}

@@ -1,0 +1,195 @@
+/**
+ * What a seed decides before anything runs: settings, workers, what clients do, and what goes
+ * wrong. Plain data, so that parts can be left out to find out what a failure needs.
+ */
+import type { ResourceAmounts, TaskOptions } from '@farm/protocol/core';
+
+/** What the function of a task does. */
+export type Behaviour =
+  | { readonly kind: 'returns' }
+  /** Throws the first `times` times. */
+  | { readonly kind: 'throws'; readonly times: number }
+  /** Never ends by itself. */
+  | { readonly kind: 'hangs' }
+  /** Ends the thread it runs in, the first `times` times. */
+  | { readonly kind: 'crashes-slot'; readonly times: number }
+  /** Ends the process it runs in, the first `times` times. */
+  | { readonly kind: 'kills-worker'; readonly times: number };
+
+/** One task. */
+export interface TaskPlan {
+  /** Unique in the scenario. */
+  readonly ref: number;
+  /** Tasks in its arguments, in order, possibly several times. */
+  readonly deps: readonly number[];
+  /** Bytes of its result. */
+  readonly sizeBytes: number;
+  readonly durationMs: number;
+  readonly behaviour: Behaviour;
+}
+
+/** One worker, or one that comes back under its name. */
+export interface WorkerPlan {
+  readonly id: string;
+  readonly name: string;
+  readonly host: string;
+  readonly nthreads: number;
+  readonly resources: ResourceAmounts;
+  readonly joinAtMs: number;
+  /** Where peers cannot reach its data, everything is relayed. */
+  readonly isReachable: boolean;
+}
+
+/** One client. */
+export interface ClientPlan {
+  readonly name: string;
+  readonly connectAtMs: number;
+}
+
+/** A block of tasks with a function and options. */
+export interface SubmitOp {
+  readonly kind: 'submit';
+  readonly key: string;
+  /** Null for a task of its own. */
+  readonly indexFrom: number | null;
+  readonly fn: string;
+  readonly options: TaskOptions;
+  readonly tasks: readonly TaskPlan[];
+}
+
+/** What a client does. `refs` name tasks. */
+export type ClientAction =
+  | SubmitOp
+  /** Submits tasks of another client again, under their keys. */
+  | { readonly kind: 'share'; readonly refs: readonly number[] }
+  | { readonly kind: 'release'; readonly refs: readonly number[] }
+  | { readonly kind: 'cancel'; readonly refs: readonly number[] }
+  | { readonly kind: 'retry'; readonly refs: readonly number[] }
+  | { readonly kind: 'gather'; readonly refs: readonly number[] }
+  | {
+      readonly kind: 'ask';
+      readonly method: 'scheduler-info' | 'wait-for-workers' | 'explain' | 'story';
+      readonly ref: number;
+    };
+
+/** An action at its time. */
+export interface ClientOp {
+  readonly id: string;
+  readonly atMs: number;
+  /** Index of the client. */
+  readonly client: number;
+  readonly action: ClientAction;
+}
+
+/** What goes wrong. Workers and clients are named by index; `forMs` is how long it lasts. */
+export type FaultAction =
+  | { readonly kind: 'crash'; readonly worker: number; readonly restartMs: number | null }
+  | { readonly kind: 'crash-all'; readonly restartMs: number }
+  | { readonly kind: 'pause'; readonly worker: number; readonly forMs: number }
+  | { readonly kind: 'silent-death'; readonly worker: number; readonly restartMs: number | null }
+  | { readonly kind: 'drop-link'; readonly worker: number }
+  | { readonly kind: 'cut-link'; readonly worker: number; readonly forMs: number }
+  | { readonly kind: 'partition'; readonly a: number; readonly b: number; readonly forMs: number }
+  | { readonly kind: 'delay'; readonly factor: number; readonly forMs: number }
+  | {
+      readonly kind: 'slow-consumer';
+      readonly worker: number;
+      readonly isInbound: boolean;
+      readonly factor: number;
+      readonly forMs: number;
+    }
+  | { readonly kind: 'storm'; readonly workers: number; readonly forMs: number }
+  | { readonly kind: 'leave'; readonly worker: number; readonly rejoinMs: number | null }
+  | { readonly kind: 'duplicate-name'; readonly worker: number }
+  | { readonly kind: 'stall'; readonly forMs: number }
+  | { readonly kind: 'freeze-all'; readonly forMs: number }
+  | { readonly kind: 'clock-jump'; readonly byMs: number }
+  | { readonly kind: 'client-vanishes'; readonly client: number }
+  | { readonly kind: 'client-closes'; readonly client: number }
+  | {
+      readonly kind: 'slow-client';
+      readonly client: number;
+      readonly factor: number;
+      readonly forMs: number;
+    };
+
+/** A fault at its time. */
+export interface Fault {
+  readonly id: string;
+  readonly atMs: number;
+  readonly action: FaultAction;
+}
+
+/** Names of faults. */
+export type FaultKind = FaultAction['kind'];
+
+/** What the cluster is like. */
+export interface Settings {
+  /** How long things go wrong. */
+  readonly faultsMs: number;
+  readonly delayMs: readonly [low: number, high: number];
+  readonly jitter: number;
+  /** Longest time between something's arrival and its handling. */
+  readonly loopMs: number;
+  /** Share of messages that pass through the codec. */
+  readonly codecShare: number;
+  /** Largest part of a value that is asked for at once. */
+  readonly chunkBytes: number;
+  readonly allowedFailures: number;
+  readonly inlineTotalBytesMax: number;
+  readonly prefetchTasksMax: number;
+  readonly prefetchTargetMs: number;
+  readonly reserveAfterMs: number;
+  /** Odd limits and such that are on, for coverage. */
+  readonly features: readonly string[];
+}
+
+/** Everything. */
+export interface Scenario {
+  readonly seed: number;
+  readonly settings: Settings;
+  readonly workers: readonly WorkerPlan[];
+  readonly clients: readonly ClientPlan[];
+  readonly ops: readonly ClientOp[];
+  readonly faults: readonly Fault[];
+}
+
+/** Parts of a scenario that can be left out, by id. */
+export function partsOf(scenario: Scenario): readonly string[] {
+  return [...scenario.faults, ...scenario.ops, ...scenario.workers].map(({ id }) => id);
+}
+
+/**
+ * The scenario without some of its parts. Tasks whose dependencies are left out do without them.
+ */
+export function without(scenario: Scenario, left: ReadonlySet<string>): Scenario {
+  if (left.size === 0) return scenario;
+  const ops = scenario.ops.filter(({ id }) => !left.has(id));
+  const known = new Set(
+    ops.flatMap(({ action }) => {
+      return action.kind === 'submit' ? action.tasks.map(({ ref }) => ref) : [];
+    }),
+  );
+  return {
+    ...scenario,
+    // Faults and restrictions name workers by place: those left out keep theirs, and never join.
+    workers: scenario.workers.map((worker) => {
+      return left.has(worker.id) ? { ...worker, joinAtMs: Infinity } : worker;
+    }),
+    faults: scenario.faults.filter(({ id }) => !left.has(id)),
+    ops: ops.map(({ id, atMs, client, action }) => {
+      return { id, atMs, client, action: reduced(action, known) };
+    }),
+  };
+}
+
+function reduced(action: ClientAction, known: ReadonlySet<number>): ClientAction {
+  if (action.kind === 'ask') return action;
+  if (action.kind !== 'submit') {
+    return { ...action, refs: action.refs.filter((ref) => known.has(ref)) };
+  }
+  const tasks = action.tasks.map((task) => {
+    return { ...task, deps: task.deps.filter((ref) => known.has(ref)) };
+  });
+  return { ...action, tasks };
+}

@@ -1,0 +1,464 @@
+import { failure, getRelayed, LIMITS } from '@farm/protocol';
+import type { WorkerBoundMessage, WorkerHello } from '@farm/protocol';
+
+import type {
+  Execute,
+  WorkerCore,
+  WorkerEvent,
+  WorkerInstruction,
+} from '../packages/worker/src/core/index.ts';
+import { serveData } from '../packages/worker/src/shell/data/serve-data.ts';
+import { Store } from '../packages/worker/src/shell/data/store.ts';
+import { check } from './failure.ts';
+import { mix, Random } from './prng.ts';
+import { SimulatedProcess } from './process.ts';
+import type { WorkerPlan } from './scenario.ts';
+import { SimulatedFetcher } from './simulated-fetcher.ts';
+import { SimulatedSlots } from './simulated-slots.ts';
+import type { GivenRun } from './simulated-slots.ts';
+import { Wire } from './wire.ts';
+import type { WireEnd } from './wire.ts';
+import { HEARTBEAT_MS, SCHEDULER_ADDRESS, SCHEDULER_HOST } from './world.ts';
+import type { World } from './world.ts';
+
+/** How a worker's process ends: by force, on purpose, or since its name was taken. */
+export type WorkerEnd = 'killed' | 'closed' | 'refused';
+
+/** Between two attempts to connect. */
+const RETRY_MS = 100;
+
+/**
+ * A worker's process: dials the scheduler, lives session after session, and serves its store to
+ * peers. A model of `Worker` of the worker package.
+ */
+export class SimulatedWorker {
+  readonly plan: WorkerPlan;
+  readonly process: SimulatedProcess;
+  readonly address: string | null;
+  readonly #world: World;
+  readonly #random: Random;
+  readonly #wire: Wire;
+  readonly #ended: (how: WorkerEnd) => void;
+  readonly #peerEnds = new Set<WireEnd>();
+  #session: SimulatedSession | null = null;
+  #sessions = 0;
+  #closing: string | null = null;
+
+  constructor(
+    world: World,
+    plan: WorkerPlan,
+    options: { readonly number: number; readonly ended: (how: WorkerEnd) => void },
+  ) {
+    const { number, ended } = options;
+    this.#world = world;
+    this.plan = plan;
+    this.process = new SimulatedProcess(world.clock, `${plan.name}#${number}`, plan.host);
+    this.address = plan.isReachable ? `tcp://${plan.host}:${10_000 + number}` : null;
+    this.#random = new Random(mix(world.scenario.seed, 'worker', plan.name, number));
+    this.#wire = new Wire(this.#random, world.scenario.settings.codecShare);
+    this.#ended = ended;
+    if (this.address !== null) this.#serve(this.address);
+    this.process.after(0, () => this.#connect());
+  }
+
+  /** The session it is in, if any. */
+  get session(): SimulatedSession | null {
+    return this.#session;
+  }
+
+  /** Asks it to hand back its work and end. */
+  askClose(reason: string): void {
+    this.process.run(() => {
+      this.#closing = reason;
+      if (this.#session === null) this.#exit('closed');
+      else this.#session.askClose(reason);
+    });
+  }
+
+  /** Ends the process at once. `isSilent`: the machine is gone, and nobody is told. */
+  kill(isSilent: boolean): void {
+    if (this.process.isDead) return;
+    const session = this.#session;
+    this.process.die();
+    session?.die(isSilent);
+    for (const end of this.#peerEnds) {
+      if (isSilent) end.vanish();
+      else end.terminate('the process ended');
+    }
+    if (this.address !== null) this.#world.network.unlisten(this.address);
+    this.#session = null;
+    this.#ended('killed');
+  }
+
+  #serve(address: string): void {
+    this.#world.network.listen<string>(address, {
+      owner: this.process,
+      refusal: () => null,
+      opened: (_from, end) => {
+        this.#peerEnds.add(end);
+        end.listen({
+          heard: (payload) => {
+            if (payload.kind !== 'message' || payload.message.op !== 'get-data') return;
+            serveData(
+              payload.message,
+              this.#session?.store ?? new Store(),
+              this.#outlet(end),
+              this.plan.name,
+            );
+          },
+          closed: () => this.#peerEnds.delete(end),
+        });
+      },
+    });
+  }
+
+  #outlet(end: WireEnd): Parameters<typeof serveData>[2] {
+    return {
+      send: (message) => this.#wire.send(end, 'peer', message),
+      sendBulk: (frame) => this.#wire.sendBulk(end, frame),
+    };
+  }
+
+  #connect(): void {
+    const { plan, address } = this;
+    const hello: WorkerHello = {
+      op: 'hello',
+      role: 'worker',
+      protocol: 1,
+      version: '0',
+      incarnation: `${this.process.name}.${this.#sessions}`,
+      name: plan.name,
+      nthreads: plan.nthreads,
+      resources: plan.resources,
+      memoryLimitBytes: null,
+      address,
+      host: plan.host,
+      pid: 1,
+      localDirectory: '/',
+      nanny: false,
+    };
+    this.#world.network.dial(this.process, SCHEDULER_ADDRESS, hello, SCHEDULER_HOST, {
+      opened: (end) => this.#open(end),
+      failed: (_reason, isFinal) => {
+        if (this.#closing !== null) this.#exit('closed');
+        // A name that is taken may be its own, of a session whose end was not noticed yet.
+        else if (isFinal && this.#sessions === 0) this.#exit('refused');
+        else this.process.after(RETRY_MS * this.#random.between(0.5, 5), () => this.#connect());
+      },
+    });
+  }
+
+  #open(end: WireEnd): void {
+    this.#sessions += 1;
+    const session = new SimulatedSession(this.#world, this, {
+      end,
+      random: this.#random,
+      wire: this.#wire,
+      name: `${this.process.name}.${this.#sessions}`,
+      ended: (how) => {
+        this.#session = null;
+        if (how === 'exit' || this.#closing !== null) this.#exit('closed');
+        else this.process.after(this.#random.between(1, RETRY_MS), () => this.#connect());
+      },
+    });
+    this.#session = session;
+    session.begin();
+    if (this.#closing !== null) session.askClose(this.#closing);
+  }
+
+  #exit(how: WorkerEnd): void {
+    if (this.process.isDead) return;
+    this.process.die();
+    for (const end of this.#peerEnds) end.terminate('the process ended');
+    if (this.address !== null) this.#world.network.unlisten(this.address);
+    this.#ended(how);
+  }
+}
+
+/** A worker's life on one connection: a model of `WorkerSession` around the production core. */
+export class SimulatedSession {
+  readonly name: string;
+  readonly worker: SimulatedWorker;
+  readonly core: WorkerCore;
+  readonly store = new Store();
+  readonly #world: World;
+  readonly #end: WireEnd;
+  readonly #random: Random;
+  readonly #wire: Wire;
+  readonly #slots: SimulatedSlots;
+  readonly #fetcher: SimulatedFetcher;
+  readonly #ended: (how: 'exit' | 'lost') => void;
+  readonly #tasks = new Map<number, number>();
+  #events: WorkerEvent[] = [];
+  #isDue = false;
+  #isOver = false;
+  #handled = 0;
+
+  constructor(
+    world: World,
+    worker: SimulatedWorker,
+    options: {
+      readonly end: WireEnd;
+      readonly random: Random;
+      readonly wire: Wire;
+      readonly name: string;
+      readonly ended: (how: 'exit' | 'lost') => void;
+    },
+  ) {
+    const { plan, process, address } = worker;
+    const { clock, cores } = world;
+    this.#world = world;
+    this.worker = worker;
+    this.name = options.name;
+    this.#end = options.end;
+    this.#random = options.random;
+    this.#wire = options.wire;
+    this.#ended = options.ended;
+    this.core = new cores.WorkerCore({ nthreads: plan.nthreads, name: plan.name, address });
+    this.#slots = new SimulatedSlots(plan.nthreads, {
+      process,
+      random: this.#random,
+      nowMs: () => clock.nowMs,
+      handlers: {
+        ended: (_slot, results) => this.#runsEnded(results),
+        erred: (_slot, run, why, durationUs) => {
+          this.#tasks.delete(run);
+          this.#post({ kind: 'run-erred', nowMs: clock.nowMs, run, failure: why, durationUs });
+        },
+        emptied: (slot, failed, unstarted) => {
+          if (failed !== null) this.#tasks.delete(failed.run);
+          for (const run of unstarted) this.#tasks.delete(run);
+          this.#post({ kind: 'slot-emptied', nowMs: clock.nowMs, slot, failed, unstarted });
+        },
+        started: (_slot, given) => world.checks.execution.started(this, given),
+        over: (_slot, given) => world.checks.execution.over(this, given),
+        compute: ({ spec, inputs }) => world.oracle.compute(spec, inputs),
+        behave: ({ spec }) => world.checks.execution.behave(spec),
+        killed: () => world.killWorker(worker),
+      },
+    });
+    this.#fetcher = new SimulatedFetcher({
+      clock,
+      process,
+      wire: this.#wire,
+      chunkBytes: world.scenario.settings.chunkBytes,
+      dial: (peer, answer) => this.#dialPeer(peer, answer),
+      askRelay: (request, task, offset, length) => {
+        this.#say(getRelayed(request, task, offset, length));
+      },
+    });
+  }
+
+  /** Begins to listen. */
+  begin(): void {
+    this.#world.checks.execution.opened(this);
+    this.#beat();
+    this.#end.listen({
+      heard: (payload) => {
+        if (this.#isOver) return;
+        if (payload.kind === 'bulk') this.#fetcher.relayed(payload.frame.request, payload.frame);
+        // SAFE: on this connection only the scheduler speaks.
+        else this.#hear(payload.message as WorkerBoundMessage);
+      },
+      closed: (reason) => this.#finish('lost', reason),
+    });
+  }
+
+  askClose(reason: string): void {
+    this.#post({ kind: 'close-asked', nowMs: this.#world.clock.nowMs, reason });
+  }
+
+  /** The process is gone. */
+  die(isSilent: boolean): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#slots.close();
+    this.#fetcher.close();
+    if (isSilent) this.#end.vanish();
+    else this.#end.terminate('the process ended');
+    this.#world.checks.execution.closed(this);
+  }
+
+  #finish(how: 'exit' | 'lost', reason: string): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#slots.close();
+    this.#fetcher.close();
+    this.#end.close(reason);
+    this.#world.checks.execution.closed(this);
+    this.store.clear();
+    this.#ended(how);
+  }
+
+  #beat(): void {
+    if (this.#isOver) return;
+    const executing = this.#slots.executing().length;
+    const metrics = {
+      rssBytes: 1_000_000,
+      storedBytes: this.store.totalBytes,
+      cpu: 0.5,
+      loopLagMs: 0,
+      executing,
+      queued: Math.max(0, this.core.counts().runs - executing),
+    };
+    this.#post({ kind: 'heartbeat-due', nowMs: this.#world.clock.nowMs, metrics });
+    this.worker.process.after(HEARTBEAT_MS, () => this.#beat());
+  }
+
+  #hear(message: WorkerBoundMessage): void {
+    if (message.op === 'get-data') {
+      serveData(
+        message,
+        this.store,
+        {
+          send: (answer) => this.#wire.send(this.#end, 'worker', answer),
+          sendBulk: (frame) => this.#wire.sendBulk(this.#end, frame),
+        },
+        this.worker.plan.name,
+      );
+    } else if (message.op === 'data-failed') this.#fetcher.relayed(message.request, null);
+    else this.#post({ kind: 'scheduler-said', nowMs: this.#world.clock.nowMs, message });
+  }
+
+  #post(event: WorkerEvent): void {
+    if (this.#isOver) return;
+    this.#events.push(event);
+    if (this.#isDue) return;
+    this.#isDue = true;
+    const { loopMs } = this.#world.scenario.settings;
+    this.worker.process.after(loopMs * this.#random.fraction(), () => this.#drain());
+  }
+
+  #drain(): void {
+    this.#isDue = false;
+    if (this.#isOver) return;
+    const events = this.#events;
+    this.#events = [];
+    const { trace, checks, clock } = this.#world;
+    for (const event of events) trace.note(clock.nowMs, this.name, event);
+    const instructions = this.core.handle(events);
+    this.#handled += 1;
+    if (this.#handled % checks.validateEvery === 0) this.core.validate();
+    for (const instruction of instructions) {
+      trace.note(clock.nowMs, this.name, instruction);
+      this.#perform(instruction);
+    }
+  }
+
+  #perform(instruction: WorkerInstruction): void {
+    switch (instruction.do) {
+      case 'to-scheduler':
+        this.#world.checks.execution.said(this, instruction.message);
+        this.#say(instruction.message);
+        break;
+      case 'execute':
+        this.#execute(instruction);
+        break;
+      case 'withdraw': {
+        const { slot, runs } = instruction;
+        const { withdrawn, started } = this.#slots.withdraw(slot, runs);
+        for (const run of withdrawn) this.#tasks.delete(run);
+        const { nowMs } = this.#world.clock;
+        this.#post({ kind: 'runs-withdrawn', nowMs, slot, withdrawn, started });
+        break;
+      }
+      case 'interrupt': {
+        const { slot, run, code, reason } = instruction;
+        this.#slots.interrupt(slot, run, failure(code, reason, '', this.worker.plan.name, null));
+        break;
+      }
+      case 'keep':
+        this.store.set(instruction.task, instruction.value.slice());
+        break;
+      case 'drop':
+        this.store.drop(instruction.tasks);
+        break;
+      case 'fetch':
+        this.#fetch(instruction.task, instruction.sizeBytes, instruction.holders);
+        break;
+      case 'wake':
+        this.worker.process.after(instruction.afterMs, () => {
+          this.#post({ kind: 'woke', nowMs: this.#world.clock.nowMs });
+        });
+        break;
+      case 'exit':
+        this.#finish('exit', instruction.reason);
+        break;
+      case 'define':
+      case 'forget':
+        this.#world.checks.execution.functionsTold(this, instruction);
+        break;
+      case 'log':
+        break;
+      default:
+        instruction satisfies never;
+    }
+  }
+
+  #say(message: Parameters<Wire['send']>[2]): void {
+    this.#wire.send(this.#end, 'worker', message);
+  }
+
+  #execute({ slot, fn, runs }: Execute): void {
+    const given: GivenRun[] = [];
+    for (const run of runs) {
+      const spec = this.#world.checks.execution.given(this, fn, run);
+      const inputs = run.inputs.map((task) => {
+        const value = this.store.get(task);
+        check(
+          value !== undefined,
+          'inputs',
+          `${this.name}: input ${task} of ${run.key} is missing`,
+        );
+        return value;
+      });
+      given.push({ run, spec, inputs });
+      this.#tasks.set(run.run, run.task);
+    }
+    this.#slots.execute(slot, given);
+  }
+
+  #runsEnded(
+    results: readonly {
+      readonly run: number;
+      readonly value: Uint8Array;
+      readonly durationUs: number;
+    }[],
+  ): void {
+    const ended = results.flatMap(({ run, value, durationUs }) => {
+      const task = this.#tasks.get(run);
+      if (task === undefined) return [];
+      this.#tasks.delete(run);
+      const sizeBytes = value.byteLength;
+      this.store.set(task, value);
+      return [
+        {
+          run,
+          sizeBytes,
+          value: sizeBytes <= LIMITS.inlineValueBytesMax ? value : null,
+          durationUs,
+        },
+      ];
+    });
+    if (ended.length === 0) return;
+    this.#post({ kind: 'runs-ended', nowMs: this.#world.clock.nowMs, ended });
+  }
+
+  #fetch(task: number, sizeBytes: number, holders: readonly string[]): void {
+    this.#fetcher.fetch(task, sizeBytes, holders, (value) => {
+      const { nowMs } = this.#world.clock;
+      if (value === null) {
+        this.#post({ kind: 'input-failed', nowMs, task, holders, reason: 'nobody has it' });
+        return;
+      }
+      if (this.#isOver) return;
+      this.store.set(task, value);
+      this.#post({ kind: 'input-fetched', nowMs, task, sizeBytes: value.byteLength });
+    });
+  }
+
+  #dialPeer(address: string, answer: { opened(end: WireEnd): void; failed(): void }): void {
+    const host = /^tcp:\/\/(.*):/.exec(address)?.[1] ?? '';
+    this.#world.network.dial(this.worker.process, address, this.name, host, answer);
+  }
+}
