@@ -73,8 +73,16 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     what: 'a copy is freed although the worker runs the task again (dask #7348)',
     core: 'scheduler',
     file: 'worker-reports.ts',
-    find: 'if (task.assignment?.worker === worker) {',
+    find: 'if (assignment?.worker === worker && worker.runs.has(assignment.run)) {',
     replace: 'if (false) {',
+  },
+  {
+    name: 'stale-copy-of-failed-run',
+    what: 'a copy that was kept for a later run of the task stays when that run fails',
+    core: 'scheduler',
+    file: 'worker-reports.ts',
+    find: 'if (assignment?.worker === worker && worker.runs.has(assignment.run)) {',
+    replace: 'if (assignment?.worker === worker) {',
   },
   {
     name: 'one-retry-too-many',

@@ -203,8 +203,10 @@ function dropCopy(
 ): void {
   if (task !== undefined) {
     if (hasItem(task.holders, worker)) return;
-    if (task.assignment?.worker === worker) {
-      task.assignment.hasStaleCopy = true;
+    const { assignment } = task;
+    // One that has just ended, without a result, is still the task's.
+    if (assignment?.worker === worker && worker.runs.has(assignment.run)) {
+      assignment.hasStaleCopy = true;
       return;
     }
   }

@@ -93,6 +93,22 @@ describe('release', () => {
     expect(client.results()).toEqual(new Map([[again, 'new']]));
   });
 
+  test('the result of a run that was given up is freed when the next run there fails', () => {
+    const farm = new SchedulerHarness();
+    const client = farm.client('c');
+    const worker = farm.worker('w', { nthreads: 2 });
+    client.release(client.submit({ key: 'x' }));
+    client.submit({ key: 'x' });
+    worker.finish({ x: 'old' });
+    // It would be overwritten by the result of the other run.
+    expect(worker.data.size).toBe(1);
+    worker.fail('x');
+    expect(client.taken('failed')).toHaveLength(1);
+    expect(worker.data.size).toBe(0);
+    client.close();
+    farm.expectEmpty();
+  });
+
   test('a client that is lost or closes wants nothing any more', () => {
     for (const end of ['lose', 'close'] as const) {
       const farm = new SchedulerHarness();
