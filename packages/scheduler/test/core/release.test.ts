@@ -97,15 +97,29 @@ describe('release', () => {
     const farm = new SchedulerHarness();
     const client = farm.client('c');
     const worker = farm.worker('w', { nthreads: 2 });
-    client.release(client.submit({ key: 'x' }));
-    client.submit({ key: 'x' });
+    const others = ['w2', 'w3'].map((name) => farm.worker(name, { nthreads: 1 }));
+    const on = (name: string): { readonly workers: string[] } => ({ workers: [name] });
+    const x = client.submit({ key: 'x', options: on('w') });
+    worker.finishLarge('x', 1_000_000);
+    const y = client.submit({ key: 'y', deps: [[x]], options: on('w2') });
+    const z = client.submit({ key: 'z', deps: [[x]], options: on('w3') });
+    others[0]?.finishLarge('y', 1_000_000);
+    others[1]?.finishLarge('z', 1_000_000);
+    client.release(x);
+    // x runs again for y, is given up with it, and runs again for z: twice at once on w.
+    others[0]?.lose();
+    client.release(y);
+    others[1]?.lose();
+    expect(worker.keys()).toEqual(['x', 'x']);
+    client.take();
     worker.finish({ x: 'old' });
     // It would be overwritten by the result of the other run.
     expect(worker.data.size).toBe(1);
     worker.fail('x');
-    expect(client.taken('failed')).toHaveLength(1);
+    expect(client.taken('failed')).toMatchObject([{ ids: [z] }]);
     expect(worker.data.size).toBe(0);
     client.close();
+    worker.answerStops();
     farm.expectEmpty();
   });
 
