@@ -5,6 +5,7 @@ import type { Coverage } from './coverage.ts';
 import { check } from './failure.ts';
 import { Network } from './network.ts';
 import { Oracle } from './oracle.ts';
+import type { SimulatedProcess } from './process.ts';
 import type { FaultAction, Scenario, WorkerPlan } from './scenario.ts';
 import { SimulatedClient } from './simulated-client.ts';
 import { SimulatedScheduler } from './simulated-scheduler.ts';
@@ -179,6 +180,22 @@ export class SimulatedCluster {
         }
         break;
       }
+      case 'link-drop-resume': {
+        const worker = this.#worker(action.worker);
+        if (worker !== undefined) this.#detach(worker, action.forMs);
+        break;
+      }
+      case 'lease-expiry': {
+        const worker = this.#worker(action.worker);
+        const { leaseMs } = this.#scenario.settings;
+        if (worker !== undefined) this.#detach(worker, leaseMs + action.beyondMs);
+        break;
+      }
+      case 'client-drop-resume': {
+        const client = this.clients[action.client];
+        if (client !== undefined) this.#detach(client, action.forMs);
+        break;
+      }
       case 'cut-link':
         this.#cut(this.#scenario.workers[action.worker]?.host, SCHEDULER_HOST, action.forMs);
         break;
@@ -252,6 +269,15 @@ export class SimulatedCluster {
         break;
       default:
         action satisfies never;
+    }
+  }
+
+  /** Its socket to the scheduler is lost for a while; it takes up its session after that. */
+  #detach({ process }: { readonly process: SimulatedProcess }, forMs: number): void {
+    for (const end of this.world.network.link(process.host, SCHEDULER_HOST).ends) {
+      if (end.owner !== process || end.isDetached) continue;
+      end.detach('the connection was reset');
+      this.#forAWhile(forMs, () => end.attach());
     }
   }
 

@@ -17,6 +17,9 @@ export const FAULT_KINDS: Readonly<Record<FaultKind, number>> = {
   pause: 2,
   'silent-death': 1,
   'drop-link': 3,
+  'link-drop-resume': 4,
+  'lease-expiry': 2,
+  'client-drop-resume': 2,
   'cut-link': 2,
   partition: 3,
   delay: 2,
@@ -63,6 +66,12 @@ function draw(kind: FaultKind, random: Random, options: FaultOptions): FaultActi
     case 'pause':
     case 'cut-link':
       return { kind, worker, forMs: longMs };
+    case 'link-drop-resume':
+      return { kind, worker, forMs };
+    case 'lease-expiry':
+      return { kind, worker, beyondMs: forMs };
+    case 'client-drop-resume':
+      return { kind, client, forMs };
     case 'drop-link':
     case 'duplicate-name':
       return { kind, worker };

@@ -71,6 +71,7 @@ function makeSettings(random: Random): Settings {
     prefetchTasksMax: odd('tiny-prefetch', 0.2) ? 1 : 4_096,
     prefetchTargetMs: odd('no-prefetch', 0.1) ? 0 : odd('large-prefetch', 0.2) ? 500 : 20,
     reserveAfterMs: random.pick([0, 50, 1_000]),
+    leaseMs: random.pick([200, 2_000, 10_000]),
     features,
   };
 }

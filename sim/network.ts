@@ -13,6 +13,12 @@ export interface Listener<Payload> {
   heard(payload: Payload): void;
   /** The connection is over. Called once. */
   closed(reason: string): void;
+  /** The socket is lost and the session is not: what is said meanwhile waits. */
+  detached?(reason: string): void;
+  /** It goes on; only after `detached`. */
+  attached?(): void;
+  /** While it was detached, the process at the other end was seen to have ended. */
+  died?(): void;
 }
 
 /** What links are like, in milliseconds. */
@@ -32,6 +38,9 @@ interface Item<Payload> {
   readonly reason: string;
 }
 
+/** Between two attempts to take a session up again. */
+const REDIAL_MS = 100;
+
 /** One end of a connection. */
 export class End<Payload> {
   readonly owner: SimulatedProcess;
@@ -46,6 +55,9 @@ export class End<Payload> {
   #isClosing = false;
   #isClosed = false;
   #isCloseTold = false;
+  /** The socket is lost: what is said waits until the session is taken up. */
+  #isDetached = false;
+  #isDetachedTold = false;
   #closeReason = '';
   #silence: Timer | null = null;
   #silentSinceMs: number | null = null;
@@ -59,6 +71,11 @@ export class End<Payload> {
   /** Whether nothing is sent or heard here any more. */
   get isClosed(): boolean {
     return this.#isClosed;
+  }
+
+  /** Whether the socket is lost and the session is not. */
+  get isDetached(): boolean {
+    return this.#isDetached;
   }
 
   /** Makes two ends a connection. */
@@ -95,9 +112,81 @@ export class End<Payload> {
   /** Breaks the connection: some of what was said last is lost. */
   terminate(reason: string): void {
     if (this.#isClosed) return;
-    this.#loseSome();
-    this.#enqueue({ payload: null, reason });
+    const other = this.#other;
+    if (this.#isDetached && other !== null) {
+      // Nothing can be said any more; who looks for the process finds that it has ended.
+      if (this.owner.isDead) {
+        const delayMs = this.link.delayMs(this.owner);
+        this.link.clock.after(delayMs, () => other.owner.run(() => other.#seeDeath()));
+      }
+    } else {
+      this.#loseSome();
+      this.#enqueue({ payload: null, reason });
+    }
     this.#end(reason);
+  }
+
+  /**
+   * The socket is lost, and the session is not: both ends keep what they say, and nothing that was
+   * said is lost. Whoever dialled notices at once, the other end a little later.
+   */
+  detach(reason: string): void {
+    const other = this.#other;
+    if (other === null || this.#isDetached || !this.#isOpen || !other.#isOpen) return;
+    this.#isDetached = true;
+    other.#isDetached = true;
+    this.#noteDetached(reason);
+    this.link.clock.after(this.link.delayMs(other.owner), () => other.#noteDetached(reason));
+    this.noticeSilence();
+    other.noticeSilence();
+  }
+
+  /**
+   * Takes the session up again, from the end that dialled, as soon as the other can be reached:
+   * everything that waits follows in order. Where the other end has given it up it is over.
+   */
+  attach(): void {
+    const other = this.#other;
+    if (other === null || !this.#isDetached || this.#isClosed) return;
+    if (this.link.isCut || this.owner.isPaused || other.owner.isPaused) {
+      this.link.clock.after(REDIAL_MS, () => this.attach());
+      return;
+    }
+    if (!other.#isOpen) {
+      this.#end('the session is not known any more');
+      return;
+    }
+    this.#isDetached = false;
+    other.#isDetached = false;
+    for (const end of [this, other]) {
+      end.#noteAttached();
+      end.noticeSilence();
+    }
+    for (const end of [this, other]) end.pump();
+  }
+
+  get #isOpen(): boolean {
+    return !this.#isClosed && !this.#isClosing;
+  }
+
+  #noteDetached(reason: string): void {
+    this.owner.run(() => {
+      if (!this.#isDetached || this.#isClosed || this.#isDetachedTold) return;
+      this.#isDetachedTold = true;
+      this.#listener?.detached?.(reason);
+    });
+  }
+
+  #noteAttached(): void {
+    this.owner.run(() => {
+      if (this.#isDetached || this.#isClosed || !this.#isDetachedTold) return;
+      this.#isDetachedTold = false;
+      this.#listener?.attached?.();
+    });
+  }
+
+  #seeDeath(): void {
+    if (this.#isDetached && !this.#isClosed) this.#listener?.died?.();
   }
 
   /** The owner is gone and its machine is silent: what is on its way arrives, and nothing else. */
@@ -109,7 +198,7 @@ export class End<Payload> {
 
   /** Goes on after the link was cut. */
   pump(): void {
-    while (this.#arrived > 0 && !this.link.isCut) {
+    while (this.#arrived > 0 && !this.link.isCut && !this.#isDetached) {
       this.#arrived -= 1;
       const item = this.#outgoing.shift();
       const other = this.#other;
@@ -125,8 +214,11 @@ export class End<Payload> {
     if (this.#isClosed || other === null) return;
     const { clock } = this.link;
     const { owner } = other;
+    // Whoever has lost the socket listens to nobody.
+    const isHeard = this.#isDetached;
     const isSilent =
-      this.link.isCut || owner.isPaused || (owner.isDead && other.#isClosed && !other.#hasFin());
+      !isHeard &&
+      (this.link.isCut || owner.isPaused || (owner.isDead && other.#isClosed && !other.#hasFin()));
     if (!isSilent) {
       this.#silentSinceMs = null;
       clock.cancel(this.#silence);

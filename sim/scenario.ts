@@ -88,6 +88,11 @@ export type FaultAction =
   | { readonly kind: 'pause'; readonly worker: number; readonly forMs: number }
   | { readonly kind: 'silent-death'; readonly worker: number; readonly restartMs: number | null }
   | { readonly kind: 'drop-link'; readonly worker: number }
+  /** The socket to the scheduler is lost, and the session is taken up again. */
+  | { readonly kind: 'link-drop-resume'; readonly worker: number; readonly forMs: number }
+  /** The same for longer than the lease. */
+  | { readonly kind: 'lease-expiry'; readonly worker: number; readonly beyondMs: number }
+  | { readonly kind: 'client-drop-resume'; readonly client: number; readonly forMs: number }
   | { readonly kind: 'cut-link'; readonly worker: number; readonly forMs: number }
   | { readonly kind: 'partition'; readonly a: number; readonly b: number; readonly forMs: number }
   | { readonly kind: 'delay'; readonly factor: number; readonly forMs: number }
@@ -140,6 +145,8 @@ export interface Settings {
   readonly prefetchTasksMax: number;
   readonly prefetchTargetMs: number;
   readonly reserveAfterMs: number;
+  /** How long who is away is waited for. */
+  readonly leaseMs: number;
   /** Odd limits and such that are on, for coverage. */
   readonly features: readonly string[];
 }

@@ -60,6 +60,8 @@ export class SimulatedScheduler {
       prefetchTasksMax: settings.prefetchTasksMax,
       prefetchTargetMs: settings.prefetchTargetMs,
       reserveAfterMs: settings.reserveAfterMs,
+      workerLeaseMs: settings.leaseMs,
+      clientLeaseMs: settings.leaseMs,
     });
     world.network.listen<WorkerHello | ClientHello>(SCHEDULER_ADDRESS, {
       owner: this.process,
@@ -107,6 +109,10 @@ export class SimulatedScheduler {
         const message = payload.message as ClientMessage;
         this.#push({ kind: 'client-said', nowMs: this.nowMs, client, message });
       },
+      detached: (reason) => {
+        this.#push({ kind: 'client-away', nowMs: this.nowMs, client, reason });
+      },
+      attached: () => this.#push({ kind: 'client-back', nowMs: this.nowMs, client }),
       closed: (reason) => {
         this.#clients.delete(client);
         this.#relay.askerGone('client', client);
@@ -137,6 +143,14 @@ export class SimulatedScheduler {
         }
         const asker = this.#relay.end(worker, message.request);
         if (asker !== undefined) this.#refuse(asker, dataFailed(asker.request, message.failure));
+      },
+      detached: (reason) => {
+        this.#push({ kind: 'worker-away', nowMs: this.nowMs, worker, reason });
+      },
+      attached: () => this.#push({ kind: 'worker-back', nowMs: this.nowMs, worker }),
+      // It is looked for at the port where it serves its data; without one its lease decides.
+      died: () => {
+        if (hello.address !== null) end.terminate('the process ended');
       },
       closed: (reason) => {
         this.#workers.delete(worker);

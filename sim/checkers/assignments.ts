@@ -38,6 +38,8 @@ interface SessionRecord {
   readonly functions: Set<number>;
   /** It was told to close. */
   isTold: boolean;
+  /** It has lost its socket, and is waited for. */
+  isAway: boolean;
   /** It said that it leaves. */
   isLeaving: boolean;
 }
@@ -66,6 +68,7 @@ export class AssignmentChecker {
   readonly #deaths = new Map<number, number>();
   readonly #known = new Set<number>();
   readonly #overInBatch = new Map<number, RunRecord>();
+  readonly #awayClients = new Set<string>();
   #losses = 0;
 
   constructor(context: AssignmentContext) {
@@ -124,9 +127,15 @@ export class AssignmentChecker {
         address: hello.address,
         functions: new Set(),
         isTold: false,
+        isAway: false,
         isLeaving: false,
       });
     } else if (event.kind === 'worker-lost') this.#lost(event.worker);
+    else if (event.kind === 'worker-away' || event.kind === 'worker-back') {
+      const session = this.#sessions.get(event.worker);
+      if (session !== undefined) session.isAway = event.kind === 'worker-away';
+    } else if (event.kind === 'client-away') this.#awayClients.add(event.client);
+    else if (event.kind === 'client-back') this.#awayClients.delete(event.client);
     else if (event.kind === 'worker-said') {
       const session = this.#sessions.get(event.worker);
       if (session !== undefined) this.#heard(session, event.message);
@@ -143,12 +152,14 @@ export class AssignmentChecker {
   }
 
   #instruction(instruction: SchedulerInstruction): void {
-    // Clients here keep to the protocol.
-    check(
-      instruction.do !== 'drop-client',
-      'messages',
-      `a client is sent away: ${instruction.do === 'drop-client' ? instruction.reason : ''}`,
-    );
+    if (instruction.do === 'drop-client') {
+      // Clients here keep to the protocol: only one that does not come back is sent away.
+      const isAway = this.#awayClients.has(instruction.client);
+      check(isAway, 'messages', `a client is sent away: ${instruction.reason}`);
+      this.#awayClients.delete(instruction.client);
+    }
+    // Its lease is over, or its name has come back: its runs and results count as lost.
+    if (instruction.do === 'drop-worker') this.#lost(instruction.worker);
     if (instruction.do !== 'to-worker') return;
     const { message } = instruction;
     const session = this.#sessions.get(instruction.worker);
@@ -346,4 +357,5 @@ function checkPlace(session: SessionRecord, { key, options }: TaskSpec): void {
   const isAllowed = workers.length === 0 || allowOtherWorkers || isNamed;
   check(isAllowed, 'restrictions', `${key} may not run on ${name}, only on ${workers.join(', ')}`);
   check(!session.isLeaving, 'assignments', `${key} is assigned to ${name}, which leaves`);
+  check(!session.isAway, 'assignments', `${key} is assigned to ${name}, which is away`);
 }

@@ -17,7 +17,7 @@ const STEP_MS_MAX = 1_000;
 
 /** Time passed, by the clock of the events. */
 export function runLeases(tables: Tables, passedMs: number): void {
-  tables.awakeMs += Math.min(Math.max(0, passedMs), STEP_MS_MAX);
+  tables.awakeMs += Math.min(passedMs, STEP_MS_MAX);
 }
 
 /** A worker's connection is lost, though its process may live. */

@@ -10,7 +10,8 @@ const PREFIXES_MAX = 1_000;
 /** Identity, workers and task counts. */
 export function schedulerInfo(tables: Tables, nowMs: number): SchedulerInfo {
   const { id, address, startedMs } = tables.config;
-  const workers = [...tables.workers.values()].map((worker) => workerInfo(worker, nowMs));
+  const ownMs = nowMs + tables.nowMs - tables.clockMs;
+  const workers = [...tables.workers.values()].map((worker) => workerInfo(worker, ownMs));
   const { size } = tables.clients;
   const tasks = { ...tables.counts };
   const prefixes = tables.durations.latest().slice(0, PREFIXES_MAX).map(prefixInfo);

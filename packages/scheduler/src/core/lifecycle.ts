@@ -56,5 +56,6 @@ function checkIdle(tables: Tables): number {
 function wakeAt(tables: Tables, atMs: number): void {
   if (tables.wakeAtMs === atMs) return;
   tables.wakeAtMs = atMs;
-  tables.outbox.instruct({ do: 'wake-at', atMs });
+  // By the clock of whoever is asked.
+  tables.outbox.instruct({ do: 'wake-at', atMs: atMs - tables.nowMs + tables.clockMs });
 }

@@ -101,9 +101,11 @@ export class SchedulerCore {
   handle(events: readonly SchedulerEvent[]): readonly SchedulerInstruction[] {
     const tables = this.#tables;
     for (const event of events) {
-      // Clocks may be set back; durations and deadlines here never go below zero for that.
-      runLeases(tables, event.nowMs - tables.nowMs);
-      tables.nowMs = Math.max(tables.nowMs, event.nowMs);
+      // A clock that is set back tells of no time that passed, and goes on from there.
+      const passedMs = Math.max(0, event.nowMs - tables.clockMs);
+      tables.clockMs = event.nowMs;
+      tables.nowMs += passedMs;
+      runLeases(tables, passedMs);
       this.#take(event);
       settle(tables);
     }

@@ -33,8 +33,10 @@ export interface WorkersAwaited {
 /** Everything the scheduler knows, and what it is about to do. Holds no logic. */
 export class Tables {
   readonly config: ResolvedConfig;
-  /** Clock of the event being handled. */
+  /** Time of the event being handled: begins as its clock, and is never set back. */
   nowMs: number;
+  /** What the clock of the event being handled shows. */
+  clockMs: number;
   /** Clock of leases, see `away.ts`. */
   awakeMs = 0;
   /** What is being handled, for the story. */
@@ -129,6 +131,7 @@ export class Tables {
   constructor(config: ResolvedConfig) {
     this.config = config;
     this.nowMs = config.startedMs;
+    this.clockMs = config.startedMs;
     this.busyMs = config.startedMs;
     this.values = new ValueBudget(config.inlineTotalBytesMax);
     this.story = new Story(config.storyEntriesMax);

@@ -104,6 +104,19 @@ describe('a worker that is away', () => {
     expect(farm.core.statistics()).toMatchObject({ runs: 1 });
   });
 
+  test('is lost in time though the clock was set back meanwhile', () => {
+    const farm = new SchedulerHarness(LEASE);
+    const client = farm.client('c');
+    const a = farm.worker('a');
+    client.submit({ key: 'x' });
+    a.cut();
+    farm.tick(-3_600_000);
+    farm.ticks(4_500);
+    expect(farm.core.statistics()).toMatchObject({ workers: 1 });
+    farm.ticks(1_000);
+    expect(farm.core.statistics()).toMatchObject({ workers: 0 });
+  });
+
   test('is lost at once when its process is known to have ended', () => {
     const farm = new SchedulerHarness(LEASE);
     const client = farm.client('c');

@@ -125,3 +125,15 @@ test('a clock that is set back does no harm', () => {
   farm.tick(1);
   expect(farm.others().some((other) => other.do === 'exit')).toBe(false);
 });
+
+test('deadlines keep their distance where the clock is set back', () => {
+  const farm = new SchedulerHarness({ idleTimeoutMs: 10_000 });
+  farm.tick(4_000);
+  farm.tick(-3_600_000);
+  farm.client('c').close();
+  farm.others();
+  farm.tick(9_000);
+  expect(farm.others().some((other) => other.do === 'exit')).toBe(false);
+  farm.tick(1_000);
+  expect(farm.others().some((other) => other.do === 'exit')).toBe(true);
+});
