@@ -35,7 +35,7 @@ const USAGE = `npm run sim -- [options]
 /** Failures that are shown in full; more of them rarely tell more. */
 const FAILURES_SHOWN = 3;
 /** So many seeds see everything that is legal, as a rule. */
-const SEEDS_FOR_ALL = 1_000;
+const SEEDS_FOR_ALL = 2_000;
 /** Longest time for one planted bug. */
 const HUNT_MS = 300_000;
 

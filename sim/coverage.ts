@@ -1,10 +1,22 @@
 /** What was seen over many seeds: faults, features, and what happened to tasks in which state. */
 import type { Story } from '../packages/scheduler/src/core/story.ts';
-import type { SchedulerEvent } from '../packages/scheduler/src/core/index.ts';
+import type { SchedulerEvent, SchedulerInstruction } from '../packages/scheduler/src/core/index.ts';
 import type { Cores } from './cores.ts';
 import type { Scenario } from './scenario.ts';
 
 type StoryAdd = Story['add'];
+
+/** What must have happened besides: runs asked for and kept, sessions that broke and came back. */
+export const HAPPENINGS: readonly string[] = [
+  'steal',
+  'kept',
+  'worker-away',
+  'worker-back',
+  'worker lease over',
+  'client-away',
+  'client-back',
+  'client lease over',
+];
 
 /** Counts over many runs. */
 export class Coverage {
@@ -14,6 +26,9 @@ export class Coverage {
   readonly transitions: Map<string, number> = new Map();
   /** `state × event`, by number of tasks that were meant. */
   readonly pairs: Map<string, number> = new Map();
+  /** What happens to sessions and runs, see {@link HAPPENINGS}. */
+  readonly happenings: Map<string, number> = new Map();
+  readonly #away = new Set<string>();
   #states = new Map<string, string>();
   #futures = new Map<string, string>();
   readonly #clientNames = new Map<string, string>();
@@ -57,6 +72,7 @@ export class Coverage {
     this.#states = new Map();
     this.#futures = new Map();
     this.#clientNames.clear();
+    this.#away.clear();
     this.#keyOfRun = lookUp.keyOfRun;
     this.#keysOn = lookUp.keysOn;
     this.#keyOfTask = lookUp.keyOfTask;
@@ -83,8 +99,36 @@ export class Coverage {
     for (const event of events) this.#event(event);
   }
 
+  /** The scheduler asks for this. */
+  instruction(instruction: SchedulerInstruction): void {
+    if (instruction.do === 'to-worker' && instruction.message.op === 'stop') {
+      const { runs, running } = instruction.message;
+      if (!running) count(this.happenings, 'steal', runs.length);
+    } else if (instruction.do === 'drop-worker' && this.#away.has(instruction.worker)) {
+      count(this.happenings, 'worker lease over');
+    } else if (instruction.do === 'drop-client' && this.#away.has(instruction.client)) {
+      count(this.happenings, 'client lease over');
+    }
+  }
+
   #event(event: SchedulerEvent): void {
     switch (event.kind) {
+      case 'client-away':
+        this.#away.add(event.client);
+        count(this.happenings, event.kind);
+        break;
+      case 'client-back':
+        this.#away.delete(event.client);
+        count(this.happenings, event.kind);
+        break;
+      case 'worker-away':
+        this.#away.add(event.worker);
+        count(this.happenings, event.kind);
+        break;
+      case 'worker-back':
+        this.#away.delete(event.worker);
+        count(this.happenings, event.kind);
+        break;
       case 'client-connected':
         this.#clientNames.set(event.client, event.hello.name);
         break;
@@ -147,8 +191,11 @@ export class Coverage {
     };
     switch (message.op) {
       case 'finished':
+        for (const run of message.runs) about(run);
+        break;
       case 'stopped':
         for (const run of message.runs) about(run);
+        count(this.happenings, 'kept', message.kept.length);
         break;
       case 'run-failed':
       case 'input-missing':
@@ -177,6 +224,6 @@ export class Coverage {
   }
 }
 
-function count(counts: Map<string, number>, what: string): void {
-  counts.set(what, (counts.get(what) ?? 0) + 1);
+function count(counts: Map<string, number>, what: string, times = 1): void {
+  if (times > 0) counts.set(what, (counts.get(what) ?? 0) + times);
 }

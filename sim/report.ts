@@ -1,4 +1,5 @@
 /** What a person sees of a run. */
+import { HAPPENINGS } from './coverage.ts';
 import type { Coverage } from './coverage.ts';
 import { FAULT_KINDS } from './faults.ts';
 import { LEGAL_PAIRS, LEGAL_TRANSITIONS } from './legal-pairs.ts';
@@ -39,10 +40,11 @@ export function formatFailure(
 
 /** Which faults, features, transitions and pairs of state and event were seen, and which not. */
 export function formatCoverage(coverage: Coverage): string {
-  const { faults, features, transitions, pairs } = coverage;
+  const { faults, features, happenings, transitions, pairs } = coverage;
   return [
     table('Faults', Object.keys(FAULT_KINDS), faults),
     table('Features of the workload', WORKLOAD_FEATURES, features),
+    table('Moved runs and broken sessions', HAPPENINGS, happenings),
     table('Transitions of tasks', LEGAL_TRANSITIONS, transitions),
     table('State of a task × event', LEGAL_PAIRS, pairs),
   ].join('\n\n');
@@ -50,9 +52,10 @@ export function formatCoverage(coverage: Coverage): string {
 
 /** What has not been seen. */
 export function unseen(coverage: Coverage): string[] {
-  const { faults, transitions, pairs } = coverage;
+  const { faults, happenings, transitions, pairs } = coverage;
   return [
     ...Object.keys(FAULT_KINDS).filter((kind) => !faults.has(kind)),
+    ...HAPPENINGS.filter((what) => !happenings.has(what)),
     ...LEGAL_TRANSITIONS.filter((change) => !transitions.has(change)),
     ...LEGAL_PAIRS.filter((pair) => !pairs.has(pair)),
   ];

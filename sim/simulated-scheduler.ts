@@ -198,6 +198,7 @@ export class SimulatedScheduler {
     checks.assignments.instructions(instructions);
     for (const instruction of instructions) {
       trace.note(clock.nowMs, 'scheduler', instruction);
+      coverage.instruction(instruction);
       this.#perform(instruction);
     }
   }
