@@ -17,6 +17,8 @@ interface RunRecord {
   isGivenUp: boolean;
   /** The worker was asked for it in case it has not begun, and has not answered. */
   isAskedFor: boolean;
+  /** The worker has said that it executes it; its thread may still be starting. */
+  isSaidToExecute: boolean;
 }
 
 /** What the checker asks of others. */
@@ -234,7 +236,15 @@ export class AssignmentChecker {
         `${key} runs again (run ${run}) after ${task.failures} failures`,
       );
       checkPlace(session, spec);
-      const record = { run, task: number, spec, session, isGivenUp: false, isAskedFor: false };
+      const record = {
+        run,
+        task: number,
+        spec,
+        session,
+        isGivenUp: false,
+        isAskedFor: false,
+        isSaidToExecute: false,
+      };
       task.current = record;
       this.#tasks.set(number, task);
       session.runs.set(run, record);
@@ -285,6 +295,12 @@ export class AssignmentChecker {
       case 'leaving':
         session.isLeaving = true;
         break;
+      case 'worker-heartbeat':
+        for (const run of message.executing) {
+          const record = session.runs.get(run);
+          if (record !== undefined) record.isSaidToExecute = true;
+        }
+        break;
       case 'stopped':
         for (const run of message.runs) this.#endForAgain(session, run);
         for (const run of message.kept) {
@@ -332,7 +348,8 @@ export class AssignmentChecker {
     for (const record of runs) {
       const { ref } = record.spec;
       // What has not begun, as far as anybody can know, cannot have done it.
-      const mayExecute = this.#context.hasStarted(record.run) || threads < session.nthreads;
+      const isExecuting = record.isSaidToExecute || this.#context.hasStarted(record.run);
+      const mayExecute = isExecuting || threads < session.nthreads;
       if (mayExecute && !session.isLeaving) this.#deaths.set(ref, this.deathsOf(ref) + 1);
       threads += record.spec.threads;
       this.#giveUp(record);
