@@ -2,27 +2,12 @@ import type { TaskStateName } from '@farm/protocol/core';
 
 import type { Block } from './state.ts';
 import { countInSpan } from './spans.ts';
+import { noTasks } from './task-counts.ts';
+import type { TaskCounts } from './task-counts.ts';
 import type { Tables } from './tables.ts';
 
 /** How many prefixes are remembered; unused ones that were heard of longest ago are forgotten. */
 const PREFIXES_MAX = 10_000;
-
-/** Number of tasks in each state. */
-export type TaskCounts = Record<TaskStateName, number>;
-
-/** No tasks in any state. */
-export function noTasks(): TaskCounts {
-  return {
-    released: 0,
-    waiting: 0,
-    queued: 0,
-    'no-worker': 0,
-    processing: 0,
-    memory: 0,
-    erred: 0,
-    forgotten: 0,
-  };
-}
 
 /** What is known of the tasks of one function: how long they run, and how far they are. */
 export class Prefix {

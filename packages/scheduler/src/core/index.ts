@@ -18,4 +18,4 @@ export type {
 } from './observations.ts';
 export { SchedulerCore } from './scheduler-core.ts';
 export type { SchedulerStatistics } from './scheduler-core.ts';
-export type { TaskCounts } from './durations.ts';
+export type { TaskCounts } from './task-counts.ts';

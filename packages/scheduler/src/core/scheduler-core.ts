@@ -8,7 +8,7 @@ import { expireWaiting } from './coordination/answers.ts';
 import { sharedCount } from './coordination/sessions.ts';
 import { endDelays } from './delays.ts';
 import type { SchedulerEvent } from './events.ts';
-import type { TaskCounts } from './durations.ts';
+import type { TaskCounts } from './task-counts.ts';
 import { defineFunction } from './functions.ts';
 import { schedulerInfo } from './info.ts';
 import type { SchedulerInstruction } from './instructions.ts';

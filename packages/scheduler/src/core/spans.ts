@@ -2,13 +2,14 @@
 import { LIMITS } from '@farm/protocol/core';
 import type { SpanInfo, TaskStateName } from '@farm/protocol/core';
 
-/** Number of tasks in each state, forgotten ones too: all together, those submitted so far. */
-type SpanCounts = Record<TaskStateName, number>;
+import { noTasks } from './task-counts.ts';
+import type { TaskCounts } from './task-counts.ts';
 
 /** Tasks that were submitted under one path of names. */
 export interface Span {
   readonly path: readonly string[];
-  readonly tasks: SpanCounts;
+  /** Forgotten ones are counted too: all together, those submitted so far. */
+  readonly tasks: TaskCounts;
   readonly startMs: number;
   /** When a task of it changed its state last. */
   lastMs: number;
@@ -97,21 +98,8 @@ function joined(path: readonly string[], sum: Span | undefined, more: Span): Spa
   };
 }
 
-function known(tasks: SpanCounts): number {
+function known(tasks: TaskCounts): number {
   let count = -tasks.forgotten;
   for (const each of Object.values(tasks)) count += each;
   return count;
-}
-
-function noTasks(): SpanCounts {
-  return {
-    released: 0,
-    waiting: 0,
-    queued: 0,
-    'no-worker': 0,
-    processing: 0,
-    memory: 0,
-    erred: 0,
-    forgotten: 0,
-  };
 }

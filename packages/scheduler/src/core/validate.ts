@@ -3,8 +3,9 @@ import type { TaskStateName } from '@farm/protocol/core';
 
 import { eachItem, hasItem } from './collections/one-or-many.ts';
 import { validateCoordination } from './coordination/validate.ts';
-import { noTasks } from './durations.ts';
-import type { Prefix, TaskCounts } from './durations.ts';
+import type { Prefix } from './durations.ts';
+import { noTasks } from './task-counts.ts';
+import type { TaskCounts } from './task-counts.ts';
 import { isInBlockQueue } from './queueing.ts';
 import type { Span } from './spans.ts';
 import { GONE, WANTED } from './state.ts';
