@@ -45,7 +45,17 @@ export const WORKLOAD_FEATURES = [
 /** A worker of this name can run anything; it comes when faults end. */
 export const RESCUER = 'rescuer';
 
-const SHAPES = ['map', 'chain', 'tree', 'diamond', 'fan', 'layers', 'random', 'single'] as const;
+const SHAPES = [
+  'map',
+  'chain',
+  'tree',
+  'diamond',
+  'fan',
+  'layers',
+  'random',
+  'comb',
+  'single',
+] as const;
 
 /** One task as the shapes make it. */
 interface Node {
@@ -168,9 +178,37 @@ export class WorkloadMaker {
           submit([{ deps: random.chance(0.1) ? [...inputs, ...inputs] : inputs }], false);
         }
         break;
+      case 'comb':
+        this.#comb(client, atMs, Math.min(count, 30), { fn, options });
+        break;
       case 'single':
         submit([{ deps: [] }], random.chance(0.3));
         break;
+    }
+  }
+
+  /**
+   * Large values and tasks that need two of them each, so that some have to be fetched; pairs are
+   * given up at all times of that.
+   */
+  #comb(
+    client: number,
+    atMs: number,
+    count: number,
+    { fn, options }: { fn: string; options: TaskOptions },
+  ): void {
+    const random = this.#random;
+    const leaves = Array.from({ length: count + 1 }, () => ({ deps: [] }));
+    const sizeBytes = random.pick([5_000, 40_000]);
+    const large = this.#submit(client, atMs, leaves, { fn, options, asBlock: true, sizeBytes });
+    const pairs = large.slice(1).map((ref, index) => ({ deps: [ref, large[index] ?? ref] }));
+    const users = this.#submit(client, atMs, pairs, { fn, options, asBlock: true });
+    const windowMs = random.spread(1, 500);
+    for (const [index, user] of users.entries()) {
+      const inputs = large.slice(index, index + 2);
+      const refs = random.chance(0.7) ? [user, ...inputs] : [user];
+      const kind = random.chance(0.7) ? 'release' : 'cancel';
+      this.#add(atMs + windowMs * random.between(0, 1), client, { kind, refs });
     }
   }
 
@@ -188,14 +226,20 @@ export class WorkloadMaker {
     client: number,
     atMs: number,
     nodes: readonly Node[],
-    { fn, options, asBlock }: { fn: string; options: TaskOptions; asBlock: boolean },
+    block: {
+      readonly fn: string;
+      readonly options: TaskOptions;
+      readonly asBlock: boolean;
+      readonly sizeBytes?: number;
+    },
   ): number[] {
     const random = this.#random;
+    const { fn, options, asBlock } = block;
     const made = nodes.map(({ deps }): TaskPlan => {
       return {
         ref: this.#nextRef++,
         deps,
-        sizeBytes: this.#size(),
+        sizeBytes: block.sizeBytes ?? this.#size(),
         durationMs: this.#duration(fn),
         behaviour: this.#behaviour(options),
       };
