@@ -3,12 +3,17 @@
  * decoded by workers.
  */
 
+/** What a function runs in: a thread of the worker's process, or a process of its own. */
+export type FunctionExecutor = 'threads' | 'processes';
+
 /** A self-contained function by its source text. */
 export interface SourceFunction {
   readonly kind: 'source';
   readonly name: string;
   /** An expression that evaluates to the function. */
   readonly source: string;
+  /** @default as the worker runs functions (`farm-worker --executor`) */
+  readonly executor?: FunctionExecutor;
 }
 
 /** An export of a module that workers can import. */
@@ -18,6 +23,8 @@ export interface ModuleFunction {
   /** `file:` URL or bare specifier. */
   readonly url: string;
   readonly exportName: string;
+  /** @default as the worker runs functions (`farm-worker --executor`) */
+  readonly executor?: FunctionExecutor;
 }
 
 /** Stands for argument `arg` of the task, in a command's texts. */

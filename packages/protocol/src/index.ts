@@ -11,6 +11,7 @@ export type {
   CommandOutput,
   CommandResult,
   CommandText,
+  FunctionExecutor,
   FunctionSpec,
   ModuleFunction,
   SourceFunction,

@@ -5,3 +5,5 @@
  */
 export { DEATH_TIMEOUT_MS, Worker } from './shell/worker.ts';
 export type { WorkerEnd, WorkerOptions } from './shell/worker.ts';
+export { taskContext } from './shell/executors/threads/task-context.ts';
+export type { TaskContext } from './shell/executors/threads/task-context.ts';

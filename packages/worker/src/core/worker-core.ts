@@ -282,8 +282,14 @@ export class WorkerCore {
 
   #runFailed(run: WorkerRun, why: Failure, durationUs: number, nowMs: number): void {
     this.#slots.leave(run, nowMs);
+    if (run.stop === 'running' && why.code === 'ERR_CANCELLED') {
+      // It ended by itself, on being told to.
+      this.#outbox.stopped(run.run);
+      this.#end(run);
+      return;
+    }
     const { code, message, origin, worker, error, name } = why;
-    const named = failure(code, message, origin, worker ?? this.#name, error, name);
+    const named = failure(code, message, origin === '' ? run.key : origin, worker ?? this.#name, error, name);
     this.#outbox.failed(run.run, named, durationUs);
     if (run.stop !== null) this.#outbox.kept(run.run);
     this.#end(run);

@@ -1,4 +1,4 @@
-import { acquire, free, putData, stop, workerMetrics } from '@farm/protocol/core';
+import { acquire, failure, free, putData, stop, workerMetrics } from '@farm/protocol/core';
 import { describe, expect, test } from 'vitest';
 
 import { WorkerCore, type WorkerEvent, type WorkerInstruction } from '../../src/core/index.ts';
@@ -339,6 +339,23 @@ describe('stop', () => {
       { op: 'stopped', runs: [5, 6], kept: [] },
     ]);
     expect(core.counts()).toMatchObject({ runs: 1, ready: 0 });
+  });
+
+  test('of a run that ends by itself on being told is answered stopped', () => {
+    const { core, handle } = aWorker(1);
+    handle(said(aRun([4])));
+    handle(said(stop([4], true)));
+    handle({ kind: 'runs-withdrawn', nowMs: 1, slot: 0, withdrawn: [], started: [4] });
+    const cancelled = failure('ERR_CANCELLED', 'f-4 was cancelled', 'f-4', 'w', null);
+    const instructions = handle({
+      kind: 'run-erred',
+      nowMs: 2,
+      run: 4,
+      failure: cancelled,
+      durationUs: 70,
+    });
+    expect(messages(instructions)).toEqual([{ op: 'stopped', runs: [4], kept: [] }]);
+    expect(core.counts()).toMatchObject({ runs: 0, slotted: 0 });
   });
 
   test('answers kept for runs it does not know', () => {

@@ -182,12 +182,20 @@ describe('functions', () => {
 
   test('a task finds its key, attempt and resources, and nothing between runs', async () => {
     await using harness = new Harness();
-    const context = harness.source(
-      () => (globalThis as unknown as Record<symbol, unknown>)[Symbol.for('farm.task')],
-    );
+    const context = harness.source(() => {
+      const task = (globalThis as unknown as Record<symbol, unknown>)[Symbol.for('farm.task')];
+      const { key, worker, slot, attempt, resources } = task as Record<string, unknown>;
+      return { key, worker, slot, attempt, resources };
+    });
     const run = harness.start(context, [], { key: 'k', attempt: 3, resources: [['GPU', 2]] });
     await harness.end(run);
-    expect(harness.results.get(run)).toEqual({ key: 'k', attempt: 3, resources: [['GPU', 2]] });
+    expect(harness.results.get(run)).toEqual({
+      key: 'k',
+      worker: 'w-1',
+      slot: 0,
+      attempt: 3,
+      resources: [['GPU', 2]],
+    });
   });
 });
 
@@ -496,7 +504,9 @@ describe('crashes', () => {
       return 'armed';
     });
     expect(await harness.call(bomb)).toBe('armed');
-    await harness.until(() => harness.output.stderr.includes('exit code 5'), 'the log line');
+    await harness.until(() => harness.output.stderr.includes('ended between runs'), 'the log line');
+    expect(harness.output.stderr).toContain('task task-1, which has ended');
+    expect(harness.output.stderr).toContain('exit code 5');
     expect(harness.emptied).toEqual([]);
     expect(await harness.call(harness.source(() => 'fine'))).toBe('fine');
   });

@@ -1,9 +1,10 @@
-import type { FunctionSpec } from '@farm/protocol';
+import type { FunctionExecutor, FunctionSpec } from '@farm/protocol';
 import { FarmError, type Failure } from '@farm/protocol/core';
 import type { ResourceLimits } from 'node:worker_threads';
 
 import { CommandExecutor } from './commands/command-executor.ts';
 import type { Executor, ExecutorHandlers, ExecutorRun } from './executor.ts';
+import { ProcessExecutor } from './processes/process-executor.ts';
 import { ThreadExecutor } from './threads/thread-executor.ts';
 
 /** Options of {@link createExecutors}. */
@@ -13,6 +14,8 @@ export interface ExecutorsOptions {
   /** Name of this worker, for failures and for FARM_WORKER of commands. */
   readonly workerName: string;
   readonly handlers: ExecutorHandlers;
+  /** What functions run in that do not ask for one themselves. @default 'threads' */
+  readonly functionsIn?: FunctionExecutor;
   /** Memory limits of each slot's thread. @default Node's own */
   readonly resourceLimits?: ResourceLimits;
   /** Whether threads start at once, rather than with the first run of their slot. @default false */
@@ -21,11 +24,13 @@ export interface ExecutorsOptions {
   readonly cwd?: string;
   /** What commands inherit. @default process.env, as it is when a command starts */
   readonly env?: NodeJS.ProcessEnv;
+  /** Who starts commands: a spawner where there can be one, or always Node. @default 'auto' */
+  readonly commandSpawner?: 'auto' | 'node';
 }
 
 /**
- * Makes the executor of a worker: functions run in threads, commands in processes, and a slot is
- * at one of them at a time.
+ * Makes the executor of a worker: functions run in threads or in processes of their own, commands
+ * in processes, and a slot is at one of them at a time.
  *
  * @example
  * const executor = createExecutors({ slots: 4, workerName: 'w-1', handlers });
@@ -36,7 +41,7 @@ export function createExecutors(options: ExecutorsOptions): Executor {
   return new RoutingExecutor(options);
 }
 
-type Kind = 'threads' | 'commands';
+type Kind = 'threads' | 'processes' | 'commands';
 
 /** Runs of one function, in the order they came. */
 interface Batch {
@@ -60,8 +65,11 @@ class RoutingExecutor implements Executor {
   readonly #kinds = new Map<number, Kind>();
   readonly #slots: readonly RoutedSlot[];
 
-  constructor({ handlers, ...options }: ExecutorsOptions) {
+  readonly #functionsIn: FunctionExecutor;
+
+  constructor({ handlers, functionsIn = 'threads', ...options }: ExecutorsOptions) {
     this.#handlers = handlers;
+    this.#functionsIn = functionsIn;
     this.#slots = Array.from({ length: options.slots }, () => ({
       kind: 'threads' as const,
       outstanding: 0,
@@ -81,22 +89,32 @@ class RoutingExecutor implements Executor {
       emptied: (slot, failed, unstarted) => this.#emptied(slot, failed, unstarted),
       output: (slot, stream, text) => handlers.output(slot, stream, text),
     };
+    const { prewarm = false, resourceLimits } = options;
     this.#executors = {
-      threads: new ThreadExecutor({ ...options, handlers: counting }),
+      threads: new ThreadExecutor({
+        ...options,
+        prewarm: prewarm && functionsIn === 'threads',
+        handlers: counting,
+      }),
+      processes: new ProcessExecutor({
+        ...options,
+        prewarm: prewarm && functionsIn === 'processes',
+        heapMegabytes: resourceLimits?.maxOldGenerationSizeMb,
+        handlers: counting,
+      }),
       commands: new CommandExecutor({ ...options, handlers: counting }),
     };
   }
 
   define(fn: number, name: string, spec: FunctionSpec): void {
-    const kind = spec.kind === 'command' ? 'commands' : 'threads';
+    const kind = spec.kind === 'command' ? 'commands' : (spec.executor ?? this.#functionsIn);
     this.#kinds.set(fn, kind);
     this.#executors[kind].define(fn, name, spec);
   }
 
   forget(fns: readonly number[]): void {
     for (const fn of fns) this.#kinds.delete(fn);
-    this.#executors.threads.forget(fns);
-    this.#executors.commands.forget(fns);
+    for (const executor of Object.values(this.#executors)) executor.forget(fns);
   }
 
   execute(slot: number, fn: number, runs: readonly ExecutorRun[]): void {
@@ -137,12 +155,12 @@ class RoutingExecutor implements Executor {
   }
 
   executing(): readonly number[] {
-    return [...this.#executors.threads.executing(), ...this.#executors.commands.executing()];
+    return Object.values(this.#executors).flatMap((executor) => executor.executing());
   }
 
   async close(): Promise<void> {
     for (const at of this.#slots) at.waiting = [];
-    await Promise.all([this.#executors.threads.close(), this.#executors.commands.close()]);
+    await Promise.all(Object.values(this.#executors).map((executor) => executor.close()));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

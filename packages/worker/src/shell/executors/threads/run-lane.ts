@@ -41,6 +41,8 @@ const RING_OFFSET = (STATES + LANE_RUNS_MAX) * 4;
 const PENDING = 0;
 const STARTED = 1;
 const WITHDRAWN = 2;
+/** Started, and it has looked at its signal. */
+const LISTENING = 3;
 
 /** Characters of output a thread may be ahead of the main thread before it waits. */
 const OUTPUT_AHEAD_MAX = 4_194_304;
@@ -86,10 +88,13 @@ export class LaneReader {
 
   /** Whether the thread executes the run at this very moment. */
   isExecuting(sequence: number): boolean {
-    return (
-      Atomics.load(this.#words, STATES + (sequence & RUN_MASK)) === STARTED &&
-      this.cursor === sequence
-    );
+    const state = Atomics.load(this.#words, STATES + (sequence & RUN_MASK));
+    return (state === STARTED || state === LISTENING) && this.cursor === sequence;
+  }
+
+  /** Whether the run, which executes, has looked at its signal. */
+  hasSignal(sequence: number): boolean {
+    return Atomics.load(this.#words, STATES + (sequence & RUN_MASK)) === LISTENING;
   }
 
   /**
@@ -161,6 +166,15 @@ export class LaneWriter {
       // A hold that began in between counts: the main thread has looked already.
       if (Atomics.load(this.#words, HELD) === 0) return true;
       Atomics.store(this.#words, word, PENDING);
+    }
+  }
+
+  /** Says that the run, which executes, has looked at its signal. */
+  tookSignal(sequence: number): void {
+    const word = STATES + (sequence & RUN_MASK);
+    // An ended run's place may be another run's by now.
+    if (Atomics.load(this.#words, CURSOR) >>> 0 === sequence) {
+      Atomics.compareExchange(this.#words, word, STARTED, LISTENING);
     }
   }
 

@@ -51,13 +51,14 @@ export class SlotThread {
 
   /** @throws what `new Worker` throws where no thread can be made */
   constructor(
+    slot: number,
     workerName: string,
     resourceLimits: ResourceLimits | undefined,
     handlers: SlotThreadHandlers,
   ) {
     const memory = createLane();
     const { port1, port2 } = new MessageChannel();
-    const workerData: ThreadData = { port: port2, lane: memory, workerName };
+    const workerData: ThreadData = { port: port2, lane: memory, workerName, slot };
     this.lane = new LaneReader(memory);
     this.#handlers = handlers;
     this.#port = port1;

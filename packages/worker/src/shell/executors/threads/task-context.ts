@@ -1,23 +1,56 @@
-import type { ResourceAmounts } from '@farm/protocol/core';
+import { FarmError, type ResourceAmounts } from '@farm/protocol/core';
 
-/** What code of a task can find out about the run it is part of. */
+/** What code of a task can find out about the run it is part of, and tell about it. */
 export interface TaskContext {
   readonly key: string;
+  /** Name of the worker. */
+  readonly worker: string;
+  /** Number of the execution slot, from 0. */
+  readonly slot: number;
   /** Number of this attempt, from 1. */
   readonly attempt: number;
   /** What the run is granted besides threads. */
   readonly resources: ResourceAmounts;
+  /**
+   * Aborts when the task is cancelled (`ERR_CANCELLED`) or has used up its `timeoutMs`
+   * (`ERR_TASK_TIMEOUT`); its reason is a FarmError with that code. A task that has looked at its
+   * signal has 2 s from then on to clean up and end, whatever it ends with; any other is
+   * terminated at once, as is one that blocks its thread.
+   */
+  readonly signal: AbortSignal;
+  /** Writes a line to the worker's log, with the key in front. */
+  log(...words: readonly unknown[]): void;
+  /**
+   * Tells how far the task is; written to the worker's log, once a second at most.
+   *
+   * @param fraction - from 0 to 1
+   */
+  progress(fraction: number, words?: string): void;
 }
 
 /**
- * Where the context of the current run is found, in the thread that executes it:
- * `globalThis[Symbol.for('farm.task')]`. A registered symbol, so that packages a task imports reach
- * it whatever copy of farm they see. Undefined outside a run.
+ * Where the context of the current run is found: `globalThis[Symbol.for('farm.task')]`. A
+ * registered symbol, so that packages a task imports reach it whatever copy of farm they see.
+ * Undefined outside a run.
  */
 export const TASK_CONTEXT: unique symbol = Symbol.for('farm.task');
 
-/** Makes a context the current one; undefined ends it. */
-export function setTaskContext(context: TaskContext | undefined): void {
+/**
+ * The context of the task whose code calls this, also after an `await` and in its callbacks.
+ * Functions that travel by their source find it under this name without an import.
+ *
+ * @throws FarmError `ERR_ARGUMENT` outside a task.
+ *
+ * @example
+ * import { taskContext } from '@farm/worker';
+ * export async function download(url: string): Promise<string> {
+ *   const { signal } = taskContext();
+ *   return (await fetch(url, { signal })).text();
+ * }
+ */
+export function taskContext(): TaskContext {
   // SAFE: the symbol is farm's own, so nothing else is stored under it.
-  (globalThis as { [TASK_CONTEXT]?: TaskContext | undefined })[TASK_CONTEXT] = context;
+  const context = (globalThis as { [TASK_CONTEXT]?: TaskContext | undefined })[TASK_CONTEXT];
+  if (context !== undefined) return context;
+  throw new FarmError('ERR_ARGUMENT', 'taskContext() was called outside a task');
 }

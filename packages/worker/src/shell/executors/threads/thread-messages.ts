@@ -14,6 +14,7 @@ export interface ThreadData {
   readonly lane: SharedArrayBuffer;
   /** For messages. */
   readonly workerName: string;
+  readonly slot: number;
 }
 
 /** Makes a function known to the thread, before the first batch that names it. */
@@ -30,10 +31,26 @@ export interface ForgetMessage {
   readonly fns: readonly number[];
 }
 
-/** Runs of one function, with consecutive sequence numbers. */
-export interface RunsMessage {
-  readonly do: 'runs';
+/** Asks the task that executes under this number to end, by its signal. */
+export interface AbortMessage {
+  readonly do: 'abort';
+  readonly sequence: number;
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+/** Arguments and inputs of runs of one function. */
+export interface PackedRuns {
   readonly fn: number;
+  /** Of each run its arguments and then its inputs, each from a multiple of 8. */
+  readonly bytes: Uint8Array;
+  /** Where each piece of `bytes` ends. Not 32 bit: inputs may be large. */
+  readonly ends: Float64Array;
+}
+
+/** Runs of one function, with consecutive sequence numbers. */
+export interface RunsMessage extends PackedRuns {
+  readonly do: 'runs';
   /** Sequence number of the first. */
   readonly first: number;
   readonly keys: readonly string[];
@@ -41,10 +58,6 @@ export interface RunsMessage {
   readonly attempts: readonly number[] | null;
   /** One entry a run; null where no run is granted anything. */
   readonly resources: readonly ResourceAmounts[] | null;
-  /** Of each run its arguments and then its inputs, each from a multiple of 8. */
-  readonly bytes: Uint8Array;
-  /** Where each piece of `bytes` ends. Not 32 bit: inputs may be large. */
-  readonly ends: Float64Array;
   /** Inputs of each run; null where no run has any. */
   readonly inputCounts: readonly number[] | null;
   /** Whether the main thread wants to know at once when one of the runs starts. */
@@ -57,12 +70,12 @@ export function pieceStart(previousEnd: number): number {
 }
 
 /** A piece of a batch, not copied. */
-export function batchPiece(batch: RunsMessage, piece: number): Uint8Array {
+export function batchPiece(batch: PackedRuns, piece: number): Uint8Array {
   return batch.bytes.subarray(pieceStart(batch.ends[piece - 1] ?? 0), batch.ends[piece]);
 }
 
 /** Everything the main thread says. */
-export type ThreadBoundMessage = DefineMessage | ForgetMessage | RunsMessage;
+export type ThreadBoundMessage = DefineMessage | ForgetMessage | AbortMessage | RunsMessage;
 
 /** There are records in the lane, or a run that is to be announced started. */
 export type LookMessage = null;
@@ -86,8 +99,24 @@ export interface CrashMessage {
   readonly crash: PackedFailure;
 }
 
+/** The task under this number has got its signal, whatever it makes of it. */
+export interface AbortedMessage {
+  readonly aborted: number;
+}
+
+/** Something harmful was left behind in the thread: it takes no more runs and wants to be ended. */
+export interface RetireMessage {
+  readonly retire: true;
+}
+
 /** Everything a thread says. */
-export type MainBoundMessage = LookMessage | RecordMessage | OutputMessage | CrashMessage;
+export type MainBoundMessage =
+  | LookMessage
+  | RecordMessage
+  | OutputMessage
+  | AbortedMessage
+  | RetireMessage
+  | CrashMessage;
 
 /** What a record of a failure carries. */
 export interface PackedFailure {

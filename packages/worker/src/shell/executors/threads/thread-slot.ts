@@ -3,6 +3,7 @@ import { errorText } from '@farm/protocol/value';
 import type { ResourceLimits } from 'node:worker_threads';
 
 import type { ExecutorHandlers, ExecutorResult, ExecutorRun } from '../executor.ts';
+import { ABORT_GRACE_MS, ABORT_HEARD_MS, TIMER_MS_MAX } from './abort-times.ts';
 import { LineOutput } from './line-output.ts';
 import { movedBuffers, packRuns, runBytes } from './run-batch.ts';
 import { RECORD_KINDS } from './run-lane.ts';
@@ -12,9 +13,6 @@ import { failureCode, type ThreadFunction, unpackFailure } from './thread-messag
 
 /** Bytes of arguments and inputs a thread may have been given and not be done with. */
 const POSTED_BYTES_MAX = 8_388_608;
-
-/** The longest delay a timer takes. */
-const TIMER_MS_MAX = 2 ** 31 - 1;
 
 /** What a {@link ThreadSlot} needs to know. */
 export interface ThreadSlotOptions {
@@ -47,6 +45,11 @@ interface Stopping {
   readonly failure: Failure;
 }
 
+/** A run that was asked to end by its signal, and how it is going to have ended. */
+interface Aborting extends Stopping {
+  readonly sequence: number;
+}
+
 /** One slot: the runs it was given and the thread that executes them. */
 export class ThreadSlot {
   readonly #options: ThreadSlotOptions;
@@ -60,6 +63,9 @@ export class ThreadSlot {
   #window = new RunWindow();
 
   #stopping: Stopping | undefined;
+  #aborting: Aborting | undefined;
+  #abortTimer: NodeJS.Timeout | undefined;
+  #isRetiring = false;
   #isEmptying = false;
   #timer: NodeJS.Timeout | undefined;
   #timedRun: number | undefined;
@@ -84,8 +90,8 @@ export class ThreadSlot {
   warm(): void {
     if (this.#thread !== undefined || this.#isClosed) return;
     try {
-      const { workerName, resourceLimits } = this.#options;
-      const thread: SlotThread = new SlotThread(workerName, resourceLimits, {
+      const { slot, workerName, resourceLimits } = this.#options;
+      const thread: SlotThread = new SlotThread(slot, workerName, resourceLimits, {
         said: (message) => this.#said(message),
         ended: (end) => this.#threadEnded(end),
       });
@@ -138,8 +144,40 @@ export class ThreadSlot {
     return { withdrawn, started: [...asked] };
   }
 
-  /** Terminates the thread if it executes this run. */
+  /**
+   * Ends this run if it executes: by its signal where it has looked at that, and in any case by
+   * terminating the thread.
+   */
   interrupt(run: number, why: Failure): boolean {
+    const lane = this.#thread?.lane;
+    if (this.#aborting?.run === run) return true;
+    if (lane !== undefined && this.#stopping === undefined && this.executing === run) {
+      const sequence = lane.cursor;
+      if (lane.hasSignal(sequence) && this.executing === run) {
+        this.#abort({ run, sequence, failure: why });
+        return true;
+      }
+    }
+    return this.#terminate(run, why);
+  }
+
+  /** Asks a run to end, and terminates it if it does not. */
+  #abort(aborting: Aborting): void {
+    const { run, sequence, failure: why } = aborting;
+    this.#aborting = aborting;
+    this.#thread?.post({ do: 'abort', sequence, code: why.code, message: why.message });
+    this.#abortTimer = setTimeout(() => this.#terminate(run, why), ABORT_HEARD_MS);
+  }
+
+  /** A run was told: it has time to end by itself. */
+  #aborted(sequence: number): void {
+    if (this.#aborting?.sequence !== sequence) return;
+    const { run, failure: why } = this.#aborting;
+    clearTimeout(this.#abortTimer);
+    this.#abortTimer = setTimeout(() => this.#terminate(run, why), ABORT_GRACE_MS);
+  }
+
+  #terminate(run: number, why: Failure): boolean {
     const thread = this.#thread;
     if (thread === undefined) return false;
     if (this.#stopping !== undefined) return this.#stopping.run === run;
@@ -167,6 +205,7 @@ export class ThreadSlot {
     this.#isClosed = true;
     this.#waiting = [];
     clearTimeout(this.#timer);
+    clearTimeout(this.#abortTimer);
     const thread = this.#thread;
     if (thread === undefined) return;
     await new Promise<void>((closed) => {
@@ -178,6 +217,11 @@ export class ThreadSlot {
   #said(message: Parameters<SlotThreadHandlers['said']>[0]): void {
     if (message === null) {
       this.look();
+    } else if ('aborted' in message) {
+      this.#aborted(message.aborted);
+    } else if ('retire' in message) {
+      this.#isRetiring = true;
+      this.#thread?.terminate();
     } else if ('stream' in message) {
       this.#thread?.lane.tookOutput(message.text.length);
       this.#output.take(message.stream, message.text);
@@ -197,6 +241,13 @@ export class ThreadSlot {
     const ended = this.#window.remove(sequence);
     if (ended === undefined) return;
     const { run, key } = ended;
+    if (this.#aborting?.run === run) {
+      // It was told to end: what it ended with is too late.
+      this.#ends.push({ run, failure: this.#aborting.failure, durationUs });
+      clearTimeout(this.#abortTimer);
+      this.#aborting = undefined;
+      return;
+    }
     if (kind === RECORD_KINDS.value) {
       const last = this.#ends.at(-1);
       const result = { run, value: bytes, durationUs };
@@ -226,6 +277,7 @@ export class ThreadSlot {
   /** Gives the thread as much of what waits as it has room for. */
   #post(): void {
     if (this.#stopping !== undefined || this.#isEmptying || this.#isClosed) return;
+    if (this.#isRetiring) return;
     for (let head = this.#waiting[0]; head !== undefined; head = this.#waiting[0]) {
       this.warm();
       const thread = this.#thread;
@@ -300,7 +352,8 @@ export class ThreadSlot {
     const executing = this.#executing();
     const hasRun = this.#thread !== undefined && this.#thread.lane.cursor > 0;
     const unended = this.#unended();
-    const stopping = this.#stopping;
+    const stopping = this.#stopping ?? (executing === undefined ? undefined : this.#aborting);
+    const isRetiring = this.#isRetiring;
     this.#reset();
     if (this.#isClosed) {
       this.#closed?.();
@@ -314,7 +367,8 @@ export class ThreadSlot {
       if (unended.some(({ run }) => run === stopping.run)) failed = stopping;
       if (end.exitCode === null) this.#log('its thread does not end and was left behind');
     } else if (blamed === undefined) {
-      this.#log(`its thread ended between runs: ${endText(end)}`);
+      const why = isRetiring ? 'a task that has ended did harm in it' : endText(end);
+      this.#log(`its thread ended between runs: ${why}`);
       if (unended.length === 0) return;
     } else {
       failed = { run: blamed.run, failure: this.#crash(end, blamed.key, executing !== undefined) };
@@ -337,6 +391,9 @@ export class ThreadSlot {
     this.#waiting = [];
     this.#window = new RunWindow();
     this.#stopping = undefined;
+    clearTimeout(this.#abortTimer);
+    this.#aborting = undefined;
+    this.#isRetiring = false;
     this.#isEmptying = false;
   }
 

@@ -1,0 +1,92 @@
+/** The entry of a slot's process: executes one run after the other. Its one argument is JSON. */
+import { Socket } from 'node:net';
+
+import { runFunction } from '../threads/run-function.ts';
+import { inTask, provideTaskContext, RunningTask } from '../threads/running-task.ts';
+import { TaskFunctions } from '../threads/task-functions.ts';
+import { guardTasks, TaskSurroundings } from '../threads/task-guard.ts';
+import { packFailure } from '../threads/thread-messages.ts';
+import { FrameReader, writeFrame } from './frames.ts';
+import type { ProcessBoundMessage, ProcessData, WorkerBoundFrame } from './process-messages.ts';
+
+/** The descriptor of the connection to the worker. */
+const WORKER_FD = 3;
+
+// SAFE: the process slot of this very package wrote it.
+const { workerName, slot } = JSON.parse(process.argv[2] ?? '{}') as ProcessData;
+process.title = `farm-slot ${slot}`;
+process.argv.length = 2;
+
+const worker = new Socket({ fd: WORKER_FD, readable: true, writable: true });
+const functions = new TaskFunctions(workerName);
+let executing: { readonly run: number; readonly task: RunningTask } | undefined;
+let isHarmed = false;
+
+provideTaskContext();
+const surroundings = new TaskSurroundings();
+const exit = process.exit.bind(process);
+guardTasks({
+  crashed: (crash) => say({ say: 'crashed' }, packFailure(crash), () => exit(1)),
+  harmed: () => {
+    isHarmed = true;
+    if (executing === undefined) say({ say: 'harmed' });
+  },
+});
+
+const reader = new FrameReader((header, body) => {
+  // SAFE: the other end speaks only this.
+  hear(header as ProcessBoundMessage, body);
+});
+worker.on('data', (chunk: Uint8Array) => reader.push(chunk));
+// The worker is gone, or wants this process to be: nothing is left to do for anybody.
+worker.on('close', () => exit(0));
+worker.on('error', () => exit(0));
+
+function hear(message: ProcessBoundMessage, body: Uint8Array): void {
+  switch (message.do) {
+    case 'define':
+      functions.define(message.fn, message.name, message.spec);
+      break;
+    case 'forget':
+      functions.forget(message.fns);
+      break;
+    case 'run':
+      void execute(message, body);
+      break;
+    case 'abort': {
+      if (executing?.run !== message.run) break;
+      const { task, run } = executing;
+      say({ say: 'aborted', run });
+      inTask(task, () => task.abort(message.code, message.message));
+      break;
+    }
+    default:
+      message satisfies never;
+  }
+}
+
+async function execute(
+  message: Extract<ProcessBoundMessage, { do: 'run' }>,
+  bytes: Uint8Array,
+): Promise<void> {
+  const { run, fn, key, attempt, resources } = message;
+  const startedMs = performance.now();
+  const tookSignal = (): void => {
+    if (executing?.run === run) say({ say: 'listening', run });
+  };
+  const task = new RunningTask({ key, worker: workerName, slot, attempt, resources, tookSignal });
+  executing = { run, task };
+  say({ say: 'started', run });
+  const ends = Float64Array.from(message.ends);
+  const running = inTask(task, () => runFunction(functions, { fn, bytes, ends }, 0, ends.length));
+  const { kind, bytes: outcome } = running instanceof Promise ? await running : running;
+  executing = undefined;
+  task.isOver = true;
+  if (!surroundings.restore()) isHarmed = true;
+  const durationUs = (performance.now() - startedMs) * 1000;
+  say({ say: 'ended', run, kind, durationUs, isHarmed }, outcome);
+}
+
+function say(header: WorkerBoundFrame, body?: Uint8Array, written?: () => void): void {
+  writeFrame(worker, header, body, written);
+}

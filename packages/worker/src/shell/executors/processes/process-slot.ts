@@ -1,0 +1,283 @@
+import { type Failure, failure } from '@farm/protocol/core';
+
+import type { ExecutorHandlers, ExecutorRun } from '../executor.ts';
+import type { GroupReaper } from '../commands/group-reaper.ts';
+import { LineOutput } from '../threads/line-output.ts';
+import { ABORT_GRACE_MS, ABORT_HEARD_MS, TIMER_MS_MAX } from '../threads/abort-times.ts';
+import { packRuns } from '../threads/run-batch.ts';
+import { RECORD_KINDS } from '../threads/run-lane.ts';
+import {
+  failureCode,
+  type PackedFailure,
+  type ThreadFunction,
+  unpackFailure,
+} from '../threads/thread-messages.ts';
+import { type ProcessEnd, SlotProcess, type SlotProcessHandlers } from './slot-process.ts';
+
+/** Unfinished lines of an idle slot wait this long: output comes apart from results. */
+const FLUSH_MS = 20;
+
+/** What a {@link ProcessSlot} needs to know. */
+export interface ProcessSlotOptions {
+  readonly slot: number;
+  readonly workerName: string;
+  readonly cwd: string;
+  readonly env: NodeJS.ProcessEnv | undefined;
+  readonly heapMegabytes: number | undefined;
+  readonly reaper: GroupReaper;
+  readonly handlers: ExecutorHandlers;
+  /** Finds a function; undefined where it is not known. */
+  readonly lookUp: (
+    fn: number,
+  ) => { readonly name: string; readonly spec: ThreadFunction } | undefined;
+}
+
+interface GivenRun {
+  readonly fn: number;
+  readonly run: ExecutorRun;
+}
+
+/** The run the process was given. */
+interface Current {
+  readonly run: ExecutorRun;
+  timer: NodeJS.Timeout | undefined;
+  /** It has looked at its signal. */
+  isListening: boolean;
+  /** How it is going to have ended, where it is to end. */
+  why: Failure | undefined;
+  /** It was asked to end, by its signal. */
+  isAborting: boolean;
+}
+
+/**
+ * One slot: the runs it was given and the process that executes them, one at a time. What the
+ * process was not given yet can be taken back, so that is exact.
+ */
+export class ProcessSlot {
+  readonly #options: ProcessSlotOptions;
+  readonly #output: LineOutput;
+  #process: SlotProcess | undefined;
+  /** Functions the process knows. */
+  #known = new Set<number>();
+  #waiting: GivenRun[] = [];
+  #current: Current | undefined;
+  #isEnding = false;
+  #flushing: NodeJS.Timeout | undefined;
+  #isClosed = false;
+  #closed: (() => void) | undefined;
+
+  constructor(options: ProcessSlotOptions) {
+    this.#options = options;
+    const { slot, handlers } = options;
+    this.#output = new LineOutput((stream, text) => handlers.output(slot, stream, text));
+  }
+
+  /** The run being executed. */
+  get executing(): number | undefined {
+    return this.#current?.run.run;
+  }
+
+  /** Starts the process, so that the first run need not wait for it. */
+  warm(): SlotProcess {
+    if (this.#process !== undefined) return this.#process;
+    const handlers: SlotProcessHandlers = {
+      said: (frame, body) => this.#said(frame, body),
+      output: (stream, text) => {
+        this.#output.take(stream, text);
+        this.#flushSoon();
+      },
+      ended: (end) => this.#ended(end),
+    };
+    const { env = process.env } = this.#options;
+    this.#process = new SlotProcess({ ...this.#options, env, handlers });
+    return this.#process;
+  }
+
+  execute(fn: number, runs: readonly ExecutorRun[]): void {
+    for (const run of runs) this.#waiting.push({ fn, run });
+    this.#next();
+  }
+
+  forget(fns: readonly number[]): void {
+    const known = fns.filter((fn) => this.#known.delete(fn));
+    if (known.length > 0) this.#process?.post({ do: 'forget', fns: known });
+  }
+
+  withdraw(runs: readonly number[]): { withdrawn: number[]; started: number[] } {
+    const asked = new Set(runs);
+    const withdrawn: number[] = [];
+    this.#waiting = this.#waiting.filter(({ run: { run } }) => {
+      const isTaken = asked.delete(run);
+      if (isTaken) withdrawn.push(run);
+      return !isTaken;
+    });
+    return { withdrawn, started: [...asked] };
+  }
+
+  /**
+   * Ends this run if it executes: by its signal where it has looked at that, and in any case by
+   * killing the process.
+   */
+  interrupt(run: number, why: Failure): boolean {
+    const current = this.#current;
+    if (current?.run.run !== run) return false;
+    if (current.why !== undefined) return true;
+    current.why = why;
+    clearTimeout(current.timer);
+    if (current.isListening) {
+      current.isAborting = true;
+      this.#process?.post({ do: 'abort', run, code: why.code, message: why.message });
+      current.timer = setTimeout(() => this.#kill(current), ABORT_HEARD_MS);
+    } else this.#kill(current);
+    return true;
+  }
+
+  /** Ends the process; nothing is reported any more. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#waiting = [];
+    clearTimeout(this.#current?.timer);
+    clearTimeout(this.#flushing);
+    const running = this.#process;
+    if (running === undefined) return;
+    await new Promise<void>((closed) => {
+      this.#closed = closed;
+      running.kill();
+    });
+  }
+
+  #kill(current: Current): void {
+    current.isAborting = false;
+    this.#process?.kill();
+  }
+
+  /** Gives the process its next run. */
+  #next(): void {
+    if (this.#current !== undefined || this.#isEnding || this.#isClosed) return;
+    const given = this.#waiting.shift();
+    if (given === undefined) return;
+    const { fn, run } = given;
+    const running = this.warm();
+    const known = this.#options.lookUp(fn);
+    if (known !== undefined && !this.#known.has(fn)) {
+      running.post({ do: 'define', fn, ...known });
+      this.#known.add(fn);
+    }
+    const { bytes, ends } = packRuns(fn, 0, [run]);
+    const current: Current = {
+      run,
+      timer: undefined,
+      isListening: false,
+      why: undefined,
+      isAborting: false,
+    };
+    this.#current = current;
+    const { key, attempt, resources } = run;
+    running.post({ do: 'run', run: run.run, fn, key, attempt, resources, ends: [...ends] }, bytes);
+  }
+
+  #said(frame: Parameters<SlotProcessHandlers['said']>[0], body: Uint8Array): void {
+    if (frame.say === 'harmed') {
+      this.#retire();
+      return;
+    }
+    const current = this.#current;
+    if (current?.run.run !== frame.run) return;
+    if (frame.say === 'started') this.#watchTime(current);
+    else if (frame.say === 'listening') current.isListening = true;
+    else if (frame.say === 'aborted') {
+      if (!current.isAborting) return;
+      clearTimeout(current.timer);
+      current.timer = setTimeout(() => this.#kill(current), ABORT_GRACE_MS);
+    } else {
+      // Being killed already: the process takes nothing any more, and its end tells the rest.
+      const isBeingKilled = current.why !== undefined && !current.isAborting;
+      clearTimeout(current.timer);
+      this.#current = undefined;
+      if (isBeingKilled) this.#isEnding = true;
+      if (frame.isHarmed) this.#retire();
+      this.#report(current, frame.kind, frame.durationUs, body);
+      this.#next();
+    }
+  }
+
+  /** Starts the clock of a run with a time limit. */
+  #watchTime(current: Current): void {
+    const { run, key, timeoutMs } = current.run;
+    if (timeoutMs === null || current.why !== undefined) return;
+    const message = `${key}: ran longer than timeoutMs = ${timeoutMs}`;
+    const why = failure('ERR_TASK_TIMEOUT', message, key, this.#options.workerName, null);
+    current.timer = setTimeout(() => this.interrupt(run, why), Math.min(timeoutMs, TIMER_MS_MAX));
+  }
+
+  #report(current: Current, kind: number, durationUs: number, bytes: Uint8Array): void {
+    if (this.#isClosed) return;
+    const { slot, handlers, workerName } = this.#options;
+    const { run, key } = current.run;
+    if (current.isAborting && current.why !== undefined) {
+      // It was told to end: what it ended with is too late.
+      handlers.erred(slot, run, current.why, durationUs);
+    } else if (kind === RECORD_KINDS.value) {
+      handlers.ended(slot, [{ run, value: bytes, durationUs }]);
+    } else {
+      const { message, error, name } = unpackFailure(bytes);
+      const code = failureCode(kind);
+      const shown = code === 'ERR_TASK' ? message : `${key}: ${message}`;
+      handlers.erred(slot, run, failure(code, shown, key, workerName, error, name), durationUs);
+    }
+    this.#flushSoon();
+  }
+
+  /** Replaces a process in which a task that has ended did harm. */
+  #retire(): void {
+    if (this.#current !== undefined || this.#isEnding) return;
+    this.#isEnding = true;
+    this.#log('its process is replaced: a task that has ended did harm in it');
+    this.#process?.kill();
+  }
+
+  #ended(end: ProcessEnd): void {
+    clearTimeout(this.#flushing);
+    this.#output.flush();
+    const current = this.#current;
+    clearTimeout(current?.timer);
+    const wasEnding = this.#isEnding;
+    this.#process = undefined;
+    this.#known = new Set();
+    this.#current = undefined;
+    this.#isEnding = false;
+    if (this.#isClosed) {
+      this.#closed?.();
+      return;
+    }
+    if (current === undefined) {
+      if (!wasEnding) this.#log(`its process ended between runs: ${end.text}`);
+      this.#next();
+      return;
+    }
+    const unstarted = this.#waiting.map(({ run: { run } }) => run);
+    this.#waiting = [];
+    const { slot, handlers } = this.#options;
+    const why = current.why ?? this.#crash(end, current.run.key);
+    handlers.emptied(slot, { run: current.run.run, failure: why }, unstarted);
+  }
+
+  #crash({ text, crash }: ProcessEnd, key: string): Failure {
+    const message = `${key}: the process running it ended: ${text}`;
+    const { error = null, name = null }: Partial<PackedFailure> = crash ?? {};
+    return failure('ERR_WORKER_CRASH', message, key, this.#options.workerName, error, name);
+  }
+
+  #flushSoon(): void {
+    if (this.#current !== undefined || this.#isClosed) return;
+    clearTimeout(this.#flushing);
+    this.#flushing = setTimeout(() => {
+      if (this.#current === undefined) this.#output.flush();
+    }, FLUSH_MS);
+  }
+
+  #log(text: string): void {
+    const { slot, handlers } = this.#options;
+    handlers.output(slot, 'stderr', `farm: slot ${slot}: ${text}\n`);
+  }
+}

@@ -1,0 +1,134 @@
+/** Executes one run in a thread or process: decodes, calls, encodes. Nothing here ever throws. */
+import { FarmError, LIMITS } from '@farm/protocol/core';
+import { decodeValue, encodeError, encodeValue, errorText } from '@farm/protocol/value';
+
+import { RECORD_KINDS } from './run-lane.ts';
+import type { TaskFunction, TaskFunctions } from './task-functions.ts';
+import { batchPiece, packFailure, type PackedRuns } from './thread-messages.ts';
+
+/** Characters of an error's name that are told. */
+const ERROR_NAME_LENGTH_MAX = 200;
+
+/** How a run ended: what a record of it carries. */
+export interface Outcome {
+  /** One of `RECORD_KINDS`. */
+  readonly kind: number;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * Decodes the arguments, calls the function and encodes its result. A promise only where there is
+ * something to wait for: a turn of the microtask queue costs as much as a small task.
+ */
+export function runFunction(
+  functions: TaskFunctions,
+  batch: PackedRuns,
+  firstPiece: number,
+  lastPiece: number,
+): Outcome | Promise<Outcome> {
+  const task = functions.loaded(batch.fn);
+  if (task !== undefined) return call(task, batch, firstPiece, lastPiece);
+  return functions.load(batch.fn).then(
+    (loaded) => call(loaded, batch, firstPiece, lastPiece),
+    (error: unknown) => failed(RECORD_KINDS.functionFailed, textOf(error), causeOf(error)),
+  );
+}
+
+/** Name of what was thrown, bounded; null where it has none. Reading it must not throw again. */
+export function errorName(error: unknown): string | null {
+  try {
+    if (!(error instanceof Error) || typeof error.name !== 'string') return null;
+    return error.name === '' ? null : error.name.slice(0, ERROR_NAME_LENGTH_MAX);
+  } catch {
+    return null;
+  }
+}
+
+function call(
+  task: TaskFunction,
+  batch: PackedRuns,
+  firstPiece: number,
+  lastPiece: number,
+): Outcome | Promise<Outcome> {
+  let args: unknown[];
+  try {
+    args = decodeArguments(batch, firstPiece, lastPiece);
+  } catch (error) {
+    const message = `the arguments could not be decoded: ${textOf(error)}`;
+    return failed(RECORD_KINDS.argumentsFailed, message, null);
+  }
+  try {
+    const value = task(...args);
+    return isThenable(value) ? settled(value) : succeeded(value);
+  } catch (error) {
+    return threw(error);
+  }
+}
+
+function decodeArguments(batch: PackedRuns, firstPiece: number, lastPiece: number): unknown[] {
+  const encoded = batchPiece(batch, firstPiece);
+  if (lastPiece - firstPiece === 1) return argumentList(decodeValue(encoded));
+  const inputs: unknown[] = [];
+  for (let piece = firstPiece + 1; piece < lastPiece; piece++) {
+    inputs.push(decodeValue(batchPiece(batch, piece)));
+  }
+  return argumentList(decodeValue(encoded, inputs));
+}
+
+function argumentList(decoded: unknown): unknown[] {
+  if (Array.isArray(decoded)) return decoded;
+  throw new TypeError('they are not a list');
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'then' in value &&
+    typeof value.then === 'function'
+  );
+}
+
+async function settled(value: PromiseLike<unknown>): Promise<Outcome> {
+  try {
+    return succeeded(await value);
+  } catch (error) {
+    return threw(error);
+  }
+}
+
+function succeeded(value: unknown): Outcome {
+  try {
+    return {
+      kind: RECORD_KINDS.value,
+      bytes: encodeValue(value, { what: 'the result', futures: false }).bytes,
+    };
+  } catch (error) {
+    return failed(RECORD_KINDS.resultFailed, textOf(error), null);
+  }
+}
+
+function threw(error: unknown): Outcome {
+  const bytes = packFailure({
+    message: errorText(error),
+    error: encodeError(error),
+    name: errorName(error),
+  });
+  return { kind: RECORD_KINDS.taskFailed, bytes };
+}
+
+function failed(kind: number, message: string, error: Uint8Array | null): Outcome {
+  return { kind, bytes: packFailure({ message, error, name: null }) };
+}
+
+/** Errors of farm's own are sentences: the failure carries their code. */
+function textOf(error: unknown): string {
+  return error instanceof FarmError
+    ? error.message.slice(0, LIMITS.errorTextMax)
+    : errorText(error);
+}
+
+/** What a module threw while it was imported is of use to the user; the wrapper is not. */
+function causeOf(error: unknown): Uint8Array | null {
+  return error instanceof Error && error.cause !== undefined ? encodeError(error.cause) : null;
+}

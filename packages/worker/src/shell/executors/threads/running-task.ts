@@ -1,0 +1,92 @@
+import { FarmError, type ErrorCode, type ResourceAmounts } from '@farm/protocol/core';
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { format } from 'node:util';
+
+import { TASK_CONTEXT, type TaskContext, taskContext } from './task-context.ts';
+
+/** Shortest time between two lines about one run's progress. */
+const PROGRESS_MS = 1_000;
+
+const current = new AsyncLocalStorage<RunningTask>();
+
+/** What a {@link RunningTask} is made of. */
+export interface RunningTaskOptions {
+  readonly key: string;
+  readonly worker: string;
+  readonly slot: number;
+  readonly attempt: number;
+  readonly resources: ResourceAmounts;
+  /** Told once, when the task looks at its signal. */
+  readonly tookSignal: () => void;
+}
+
+/** A run while its code executes, and for as long as anything that the code began refers to it. */
+export class RunningTask implements TaskContext {
+  readonly key: string;
+  readonly worker: string;
+  readonly slot: number;
+  readonly attempt: number;
+  readonly resources: ResourceAmounts;
+  /** Its end was reported: what still happens in its name happens behind its back. */
+  isOver = false;
+  readonly #tookSignal: () => void;
+  #controller: AbortController | undefined;
+  #toldMs = -Infinity;
+
+  constructor(options: RunningTaskOptions) {
+    this.key = options.key;
+    this.worker = options.worker;
+    this.slot = options.slot;
+    this.attempt = options.attempt;
+    this.resources = options.resources;
+    this.#tookSignal = options.tookSignal;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      this.#tookSignal();
+    }
+    return this.#controller.signal;
+  }
+
+  /** Asks the task to end. */
+  abort(code: ErrorCode, message: string): void {
+    this.#controller?.abort(new FarmError(code, message));
+  }
+
+  log(...words: readonly unknown[]): void {
+    process.stderr.write(`${this.key}: ${format(...words)}\n`);
+  }
+
+  progress(fraction: number, words: string = ''): void {
+    if (!(typeof fraction === 'number' && fraction >= 0 && fraction <= 1)) {
+      throw new FarmError('ERR_ARGUMENT', `progress ${String(fraction)} is not from 0 to 1`);
+    }
+    const nowMs = performance.now();
+    if (nowMs - this.#toldMs < PROGRESS_MS && fraction < 1) return;
+    this.#toldMs = nowMs;
+    this.log(`${Math.round(fraction * 100)} %`, ...(words === '' ? [] : [words]));
+  }
+}
+
+/** The task whose code, or whose callback, executes; undefined for code of nobody. */
+export function currentTask(): RunningTask | undefined {
+  return current.getStore();
+}
+
+/** Calls a function as part of a task: what it begins belongs to the task, too. */
+export function inTask<Result>(task: RunningTask, act: () => Result): Result {
+  return current.run(task, act);
+}
+
+/** Makes contexts reachable for tasks, by symbol and by name. To be called once in a thread. */
+export function provideTaskContext(): void {
+  const get = (): TaskContext | undefined => current.getStore();
+  Object.defineProperty(globalThis, TASK_CONTEXT, { get, configurable: true });
+  Object.defineProperty(globalThis, 'taskContext', {
+    value: taskContext,
+    configurable: true,
+    writable: true,
+  });
+}

@@ -1,0 +1,120 @@
+import { encodeError, errorText } from '@farm/protocol/value';
+import { inspect } from 'node:util';
+import { isMainThread } from 'node:worker_threads';
+
+import { errorName } from './run-function.ts';
+import { currentTask } from './running-task.ts';
+import type { PackedFailure } from './thread-messages.ts';
+
+/** Thrown in place of an exit that is not to happen; whoever catches it, it means nothing. */
+const NO_EXIT = new Error('process.exit() of a task that has ended is ignored');
+
+/** What a {@link guardTasks} tells. */
+export interface TaskGuardHandlers {
+  /** An exception that nothing caught: the thread or process ends with it. */
+  crashed(crash: PackedFailure): void;
+  /**
+   * A task that has ended left something behind that does harm, for example a timer that throws.
+   * The task that executes now is not to blame; the next one should find a fresh thread.
+   */
+  harmed(): void;
+}
+
+/**
+ * Keeps apart, in a thread or process that executes task after task, what the current one does
+ * from what earlier ones left behind: an exception or `process.exit` in a callback of a task that
+ * has ended is logged under that task's key and hurts no other.
+ */
+export function guardTasks(handlers: TaskGuardHandlers): void {
+  const exit = process.exit.bind(process);
+  process.on('unhandledRejection', (reason) => {
+    console.error(`farm: unhandled rejection in task ${whose()}: ${inspect(reason)}`);
+  });
+  process.on('uncaughtException', (error: unknown) => {
+    if (error === NO_EXIT) return;
+    const task = currentTask();
+    if (task?.isOver === true) {
+      console.error(`farm: task ${task.key}, which has ended, threw: ${inspect(error)}`);
+      handlers.harmed();
+      return;
+    }
+    handlers.crashed({
+      message: `uncaught ${errorText(error)}`,
+      error: encodeError(error),
+      name: errorName(error),
+    });
+  });
+  process.exit = (code) => {
+    const task = currentTask();
+    if (task?.isOver !== true) return exit(code);
+    console.error(
+      `farm: task ${task.key}, which has ended, called process.exit: exit code ${code ?? 0}`,
+    );
+    handlers.harmed();
+    throw NO_EXIT;
+  };
+}
+
+function whose(): string {
+  return currentTask()?.key ?? 'of nobody';
+}
+
+/**
+ * Undoes what a task changes in the environment and the working directory when it ends. Costs
+ * nothing for tasks that change neither.
+ */
+export class TaskSurroundings {
+  readonly #before = new Map<string, string | undefined>();
+  readonly #env = process.env;
+  readonly #chdir = process.chdir.bind(process);
+  #directory: string | undefined;
+
+  constructor() {
+    const changes = (name: string | symbol): void => {
+      if (typeof name === 'string' && !this.#before.has(name)) {
+        this.#before.set(name, this.#env[name]);
+      }
+    };
+    process.env = new Proxy(this.#env, {
+      set: (env, name, value) => {
+        changes(name);
+        return Reflect.set(env, name, value);
+      },
+      deleteProperty: (env, name) => {
+        changes(name);
+        return Reflect.deleteProperty(env, name);
+      },
+      defineProperty: (env, name, descriptor) => {
+        changes(name);
+        return Reflect.defineProperty(env, name, descriptor);
+      },
+    });
+    // A thread cannot change it, and says so itself.
+    if (!isMainThread) return;
+    process.chdir = (directory) => {
+      const before = process.cwd();
+      this.#chdir(directory);
+      this.#directory ??= before;
+    };
+  }
+
+  /** Puts back what was there before the task; false where that cannot be done. */
+  restore(): boolean {
+    if (this.#before.size > 0) {
+      for (const [name, value] of this.#before) {
+        if (value === undefined) delete this.#env[name];
+        else this.#env[name] = value;
+      }
+      this.#before.clear();
+    }
+    const directory = this.#directory;
+    if (directory === undefined) return true;
+    this.#directory = undefined;
+    try {
+      this.#chdir(directory);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
