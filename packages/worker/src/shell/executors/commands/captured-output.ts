@@ -36,18 +36,7 @@ export class CapturedOutput {
   /** What was kept, as UTF-8; bytes that are none become U+FFFD. */
   text(): string {
     if (this.#tailBytes > this.#tailMax) this.#cut();
-    const head = Buffer.concat(this.#head);
-    const tail = Buffer.concat(this.#tail);
-    const dropped = this.#totalBytes - head.byteLength - tail.byteLength;
-    if (dropped === 0) return Buffer.concat([head, tail]).toString('utf8');
-    const headEnd = head.byteLength - unfinishedBytes(head);
-    const tailStart = continuationBytes(tail);
-    const lost = dropped + head.byteLength - headEnd + tailStart;
-    return (
-      head.toString('utf8', 0, headEnd) +
-      `\n[${lost} bytes of output dropped here]\n` +
-      tail.toString('utf8', tailStart)
-    );
+    return keptText(Buffer.concat(this.#head), Buffer.concat(this.#tail), this.#totalBytes);
   }
 
   #cut(): void {
@@ -56,6 +45,23 @@ export class CapturedOutput {
     this.#tail = [tail];
     this.#tailBytes = tail.byteLength;
   }
+}
+
+/**
+ * Text of what was kept of `totalBytes`, as UTF-8, with a note of how much was dropped in between;
+ * no character is cut through.
+ */
+export function keptText(head: Buffer, tail: Buffer, totalBytes: number): string {
+  const dropped = totalBytes - head.byteLength - tail.byteLength;
+  if (dropped === 0) return Buffer.concat([head, tail]).toString('utf8');
+  const headEnd = head.byteLength - unfinishedBytes(head);
+  const tailStart = continuationBytes(tail);
+  const lost = dropped + head.byteLength - headEnd + tailStart;
+  return (
+    head.toString('utf8', 0, headEnd) +
+    `\n[${lost} bytes of output dropped here]\n` +
+    tail.toString('utf8', tailStart)
+  );
 }
 
 /** Length of a UTF-8 character that begins but does not end in the bytes. */

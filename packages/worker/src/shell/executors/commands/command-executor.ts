@@ -5,8 +5,12 @@ import { decodeValue, encodeError, encodeValue, errorText } from '@farm/protocol
 import type { Executor, ExecutorHandlers, ExecutorRun } from '../executor.ts';
 import { CommandError } from './command-error.ts';
 import { type CommandLine, commandLine } from './command-line.ts';
+import { environmentTexts, taskEnvironment } from './command-environment.ts';
 import { CommandProcess } from './command-process.ts';
 import { GroupReaper } from './group-reaper.ts';
+import type { RunningCommand } from './running-command.ts';
+import { isSpawnable, SpawnedCommand } from './spawned-command.ts';
+import { SpawnerPool } from './spawner/spawner-pool.ts';
 
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
@@ -20,11 +24,16 @@ export interface CommandExecutorOptions {
   readonly cwd?: string;
   /** What commands inherit. @default process.env, as it is when a command starts */
   readonly env?: NodeJS.ProcessEnv;
+  /**
+   * Who starts commands: a spawner where there can be one, or always Node.
+   * @default 'auto'
+   */
+  readonly commandSpawner?: 'auto' | 'node';
 }
 
 interface Active {
   readonly run: ExecutorRun;
-  process: CommandProcess | undefined;
+  process: RunningCommand | undefined;
   /** Why it was interrupted, if it was. */
   stopped: Failure | undefined;
 }
@@ -51,6 +60,7 @@ export class CommandExecutor implements Executor {
   readonly #functions = new Map<number, CommandFunction>();
   readonly #slots: readonly CommandSlot[];
   readonly #reaper: GroupReaper;
+  readonly #spawners: SpawnerPool | undefined;
   readonly #running = new Set<Promise<void>>();
   #isClosed = false;
 
@@ -61,6 +71,8 @@ export class CommandExecutor implements Executor {
       active: undefined,
       waiting: [],
     }));
+    this.#spawners =
+      options.commandSpawner === 'node' ? undefined : new SpawnerPool({ slots: options.slots });
     this.#reaper = new GroupReaper((text) => {
       options.handlers.output(0, 'stderr', `farm: ${text}\n`);
     });
@@ -116,6 +128,7 @@ export class CommandExecutor implements Executor {
     }
     await Promise.all(this.#running);
     this.#reaper.close();
+    await this.#spawners?.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -173,11 +186,7 @@ export class CommandExecutor implements Executor {
     try {
       if (spec === undefined) throw new FarmError('ERR_FUNCTION', 'the command is not known');
       const line = this.#line(spec, active.run);
-      const command = new CommandProcess(line, {
-        env: this.#env(line, active.run),
-        captureBytesMax: spec.captureBytesMax,
-        reaper: this.#reaper,
-      });
+      const command = await this.#command(slot, line, active.run, spec.captureBytesMax);
       active.process = command;
       if (active.stopped !== undefined || this.#isClosed) command.stop();
       const result = await command.run(() => {
@@ -203,16 +212,27 @@ export class CommandExecutor implements Executor {
     return commandLine(spec, Array.isArray(decoded) ? decoded : [], this.#cwd);
   }
 
-  #env(line: CommandLine, { key, attempt, resources }: ExecutorRun): NodeJS.ProcessEnv {
-    const env: NodeJS.ProcessEnv = { ...(this.#options.env ?? process.env) };
-    for (const [name, amount] of resources) {
-      env[`FARM_RESOURCE_${name.toUpperCase().replaceAll(/[^A-Z0-9_]/g, '_')}`] = String(amount);
+  /** A command that is ready to run, by a spawner where that is possible. */
+  async #command(
+    slot: number,
+    line: CommandLine,
+    run: ExecutorRun,
+    captureBytesMax: number,
+  ): Promise<RunningCommand> {
+    const env = taskEnvironment(run, this.#options.workerName, line.env);
+    const inherited = this.#options.env ?? process.env;
+    const found = isSpawnable(line, env) ? this.#spawners?.get(slot) : undefined;
+    const spawner = found instanceof Promise ? await found : found;
+    if (spawner !== undefined) {
+      return new SpawnedCommand(line, {
+        spawner,
+        inherited: environmentTexts(inherited),
+        env,
+        captureBytesMax,
+      });
     }
-    env['FARM_KEY'] = key;
-    env['FARM_ATTEMPT'] = String(attempt);
-    env['FARM_WORKER'] = this.#options.workerName;
-    for (const [name, value] of line.env) env[name] = value;
-    return env;
+    const all = { ...inherited, ...Object.fromEntries(env) };
+    return new CommandProcess(line, { env: all, captureBytesMax, reaper: this.#reaper });
   }
 
   #watchTime(slot: number, { run, key, timeoutMs }: ExecutorRun): NodeJS.Timeout | undefined {

@@ -1,5 +1,4 @@
 import type { CommandResult } from '@farm/protocol';
-import { FarmError } from '@farm/protocol/core';
 import { type ChildProcess, spawn, type SpawnOptions } from 'node:child_process';
 import { type FileHandle, open } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
@@ -9,7 +8,8 @@ import { CapturedOutput } from './captured-output.ts';
 import type { CommandLine, OutputTarget } from './command-line.ts';
 import type { GroupReaper } from './group-reaper.ts';
 import { groupExists, signalGroup } from './process-group.ts';
-import { spawnError } from './spawn-error.ts';
+import type { RunningCommand } from './running-command.ts';
+import { outputError, spawnError } from './spawn-error.ts';
 
 /** Time between asking a command to end and killing it. */
 export const KILL_AFTER_MS = 2_000;
@@ -33,8 +33,8 @@ export interface CommandProcessOptions {
   readonly reaper: GroupReaper;
 }
 
-/** One command, from its start until nothing of it is left. */
-export class CommandProcess {
+/** One command that the worker itself starts and ends. */
+export class CommandProcess implements RunningCommand {
   readonly #line: CommandLine;
   readonly #options: CommandProcessOptions;
   #child: ChildProcess | undefined;
@@ -47,13 +47,6 @@ export class CommandProcess {
     this.#options = options;
   }
 
-  /**
-   * Runs the command to its end. A command that was stopped ends like any other, but everything
-   * in its process group is gone by then.
-   *
-   * @param onStart - called when it has been started
-   * @throws FarmError `ERR_SPAWN` where it cannot be started
-   */
   async run(onStart: () => void): Promise<CommandResult> {
     const files: FileHandle[] = [];
     const startedMs = performance.now();
@@ -76,17 +69,10 @@ export class CommandProcess {
     }
   }
 
-  /** Asks the whole process group to end, and kills what is left of it after the grace period. */
   stop(): void {
     if (this.#isStopping) return;
     this.#isStopping = true;
     this.#terminate();
-  }
-
-  /** Kills the whole process group. */
-  kill(): void {
-    this.#isStopping = true;
-    if (this.#child?.pid !== undefined && !this.#hasExited) signalGroup(this.#child.pid, 'SIGKILL');
   }
 
   #terminate(): void {
@@ -116,13 +102,7 @@ export class CommandProcess {
       files.push(file);
       return file.fd;
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      throw new FarmError(
-        'ERR_SPAWN',
-        `command ${this.#line.name}: the file for its ${stream}, ${target.path}, ` +
-          `could not be opened: ${why}`,
-        { cause: error },
-      );
+      throw outputError(this.#line, stream, target.path, error);
     }
   }
 

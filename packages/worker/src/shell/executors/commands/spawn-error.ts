@@ -13,6 +13,21 @@ export async function spawnError(line: CommandLine, error: unknown): Promise<Far
   );
 }
 
+/** Says that the file for an output stream could not be opened. */
+export function outputError(
+  line: CommandLine,
+  stream: string,
+  path: string,
+  error: unknown,
+): FarmError {
+  const why = error instanceof Error ? error.message : String(error);
+  return new FarmError(
+    'ERR_SPAWN',
+    `command ${line.name}: the file for its ${stream}, ${path}, could not be opened: ${why}`,
+    { cause: error },
+  );
+}
+
 async function reason({ file, args, cwd }: CommandLine, error: unknown): Promise<string> {
   const program = JSON.stringify(file);
   if (file === '') return 'the name of its program is empty';

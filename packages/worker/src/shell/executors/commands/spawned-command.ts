@@ -1,0 +1,89 @@
+import type { CommandResult } from '@farm/protocol';
+import type { FarmError } from '@farm/protocol/core';
+
+import type { Variables } from './command-environment.ts';
+import type { CommandLine, OutputTarget } from './command-line.ts';
+import type { RunningCommand } from './running-command.ts';
+import { outputError, spawnError } from './spawn-error.ts';
+import type { SpawnFailure, Spawner } from './spawner/spawner.ts';
+
+/** What a {@link SpawnedCommand} needs besides its command line. */
+export interface SpawnedCommandOptions {
+  readonly spawner: Spawner;
+  /** What every command inherits, as `NAME=value`. */
+  readonly inherited: readonly string[];
+  /** Variables on top of it. */
+  readonly env: Variables;
+  readonly captureBytesMax: number;
+}
+
+/** Whether a spawner can start this command; one with text for its standard input it cannot. */
+export function isSpawnable({ file, args, cwd, stdin }: CommandLine, env: Variables): boolean {
+  if (stdin !== null || file === '') return false;
+  const texts = [file, cwd, ...args, ...env.map(([, value]) => value)];
+  return !texts.some((text) => text.includes('\0'));
+}
+
+/** One command that a spawner starts and ends. */
+export class SpawnedCommand implements RunningCommand {
+  readonly #line: CommandLine;
+  readonly #options: SpawnedCommandOptions;
+  #id: number | undefined;
+  #isStopping = false;
+
+  constructor(line: CommandLine, options: SpawnedCommandOptions) {
+    this.#line = line;
+    this.#options = options;
+  }
+
+  run(onStart: () => void): Promise<CommandResult> {
+    return new Promise((resolve, reject) => {
+      if (this.#isStopping) {
+        resolve({ exitCode: null, signal: null, stdout: '', stderr: '', durationMs: 0 });
+        return;
+      }
+      const { file, args, cwd, stdout, stderr } = this.#line;
+      const { spawner, inherited, env, captureBytesMax } = this.#options;
+      const isSame = stdout.to === 'file' && stderr.to === 'file' && stdout.path === stderr.path;
+      const request = {
+        cwd,
+        argv: [file, ...args],
+        inherited,
+        env: env.map(([name, value]) => `${name}=${value}`),
+        stdout: target(stdout),
+        stderr: isSame ? '=' : target(stderr),
+        captureBytesMax,
+      };
+      this.#id = spawner.run(request, {
+        ended: ({ exitCode, signal, stdout, stderr, durationMs }) =>
+          resolve({ exitCode, signal, stdout, stderr, durationMs }),
+        failed: (failure) => {
+          this.#startError(failure).then(reject, reject);
+        },
+        lost: reject,
+      });
+      onStart();
+    });
+  }
+
+  stop(): void {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    if (this.#id !== undefined) this.#options.spawner.stop(this.#id);
+  }
+
+  async #startError({ what, code, reason }: SpawnFailure): Promise<FarmError> {
+    const cause = Object.assign(new Error(`${reason} (${code})`), { code });
+    if (what === 'stdout' || what === 'stderr') {
+      const to = this.#line[what];
+      return outputError(this.#line, what, to.to === 'file' ? to.path : '', cause);
+    }
+    return spawnError(this.#line, cause);
+  }
+}
+
+function target(to: OutputTarget): string {
+  if (to.to === 'capture') return 'c';
+  if (to.to === 'ignore') return 'i';
+  return `${to.append ? 'a' : 'w'}${to.path}`;
+}

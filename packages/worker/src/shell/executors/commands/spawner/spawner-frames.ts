@@ -1,0 +1,134 @@
+/**
+ * What passes between a worker and its spawners. A frame is its length (4 bytes, little endian) and
+ * its body. To the spawner go fields that end in NUL, which no text of a command can have:
+ *
+ * - `E`, `NAME=value`…: the environment that commands inherit
+ * - `R`, id, bytes to capture, directory, stdout, stderr, number of variables, `NAME=value`…, argv…
+ * - `S`, id: end this command, by SIGTERM and 2 s later by SIGKILL to its process group
+ *
+ * stdout and stderr are `c` (capture), `s` (send as it comes), `i` (ignore), `w` or `a` and a path
+ * (write or append), or, for stderr, `=` (as stdout). From the spawner come, by their first byte:
+ *
+ * - `r`: ready
+ * - `s`, id, pid: has run for a few milliseconds
+ * - `o`, id, stream, bytes: output
+ * - `e`, id, exit code, signal, µs, and for both streams total, head and tail length; the bytes
+ * - `f`, id, what failed, code, reason: not started
+ */
+
+import { constants } from 'node:os';
+
+import { keptText } from '../captured-output.ts';
+
+/** What came from a spawner. */
+export type SpawnerReport =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'started'; readonly id: number; readonly pid: number }
+  | {
+      readonly kind: 'output';
+      readonly id: number;
+      readonly stream: 'stdout' | 'stderr';
+      readonly chunk: Uint8Array;
+    }
+  | {
+      readonly kind: 'ended';
+      readonly id: number;
+      readonly exitCode: number | null;
+      readonly signal: string | null;
+      readonly durationMs: number;
+      readonly stdout: string;
+      readonly stderr: string;
+    }
+  | {
+      readonly kind: 'failed';
+      readonly id: number;
+      /** `cwd`, `stdout`, `stderr` or `program`. */
+      readonly what: string;
+      /** Name of the system's error: `ENOENT`. */
+      readonly code: string;
+      readonly reason: string;
+    };
+
+/** A frame of text fields; none of them has a NUL. */
+export function textFrame(fields: readonly string[]): Buffer {
+  const text = fields.join('\0');
+  const bytes = Buffer.byteLength(text);
+  const frame = Buffer.allocUnsafe(4 + bytes);
+  frame.writeUInt32LE(bytes, 0);
+  frame.write(text, 4);
+  return frame;
+}
+
+/** Cuts a stream of bytes into frames. */
+export class FrameReader {
+  #rest: Buffer = Buffer.alloc(0);
+
+  /** @returns the bodies that are complete; they are valid until the next call */
+  push(chunk: Buffer): Buffer[] {
+    const all = this.#rest.byteLength === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    const bodies: Buffer[] = [];
+    let at = 0;
+    while (all.byteLength - at >= 4) {
+      const end = at + 4 + all.readUInt32LE(at);
+      if (end > all.byteLength) break;
+      bodies.push(all.subarray(at + 4, end));
+      at = end;
+    }
+    this.#rest = all.subarray(at);
+    return bodies;
+  }
+}
+
+/** Reads the body of a frame from a spawner. */
+export function parseReport(body: Buffer): SpawnerReport {
+  const kind = String.fromCharCode(body[0] ?? 0);
+  if (kind === 'r') return { kind: 'ready' };
+  const id = body.readUInt32LE(1);
+  switch (kind) {
+    case 's':
+      return { kind: 'started', id, pid: body.readUInt32LE(5) };
+    case 'o':
+      return {
+        kind: 'output',
+        id,
+        stream: body[5] === 0 ? 'stdout' : 'stderr',
+        chunk: body.subarray(6),
+      };
+    case 'e':
+      return parseEnd(id, body);
+    default: {
+      const [what = '', code = '', reason = ''] = body.toString('utf8', 5).split('\0');
+      return { kind: 'failed', id, what, code, reason };
+    }
+  }
+}
+
+const END_BYTES = 1 + 4 + 4 + 4 + 8 + 2 * 16;
+
+function parseEnd(id: number, body: Buffer): SpawnerReport {
+  const signal = body.readInt32LE(9);
+  let at = END_BYTES;
+  const take = (bytes: number): Buffer => body.subarray(at, (at += bytes));
+  const stream = (offset: number): string => {
+    const total = Number(body.readBigUInt64LE(offset));
+    const head = take(body.readUInt32LE(offset + 8));
+    const tail = take(body.readUInt32LE(offset + 12));
+    return total === 0 ? '' : keptText(head, tail, total);
+  };
+  return {
+    kind: 'ended',
+    id,
+    exitCode: signal === 0 ? body.readInt32LE(5) : null,
+    signal: signal === 0 ? null : signalName(signal),
+    durationMs: Number(body.readBigUInt64LE(13)) / 1000,
+    stdout: stream(21),
+    stderr: stream(37),
+  };
+}
+
+function signalName(number: number): string {
+  for (const [name, value] of Object.entries(constants.signals)) {
+    if (value === number) return name;
+  }
+  return `signal ${number}`;
+}

@@ -1,0 +1,57 @@
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+import { Spawner } from './spawner.ts';
+
+/** More would not start more commands: each start takes most of a core for a moment. */
+const SPAWNERS_MAX = 4;
+
+/** Options of a {@link SpawnerPool}. */
+export interface SpawnerPoolOptions {
+  readonly slots: number;
+  /** Where to look for Python. @default PATH of this process */
+  readonly path?: string;
+}
+
+/**
+ * The spawners of a worker, each started with the first command of one of its slots. Where no
+ * usable Python is found there are none, and commands are started by Node.
+ */
+export class SpawnerPool {
+  readonly #spawners: (Spawner | Promise<Spawner | undefined> | undefined)[];
+  readonly #python: string | undefined;
+  #isUsable: boolean;
+
+  constructor({ slots, path = process.env['PATH'] ?? '' }: SpawnerPoolOptions) {
+    this.#spawners = Array.from({ length: Math.min(slots, SPAWNERS_MAX) }, () => undefined);
+    this.#python = findPython(path);
+    this.#isUsable = this.#python !== undefined;
+  }
+
+  /** The spawner of a slot; undefined where there is none and there will be none. */
+  get(slot: number): Spawner | undefined | Promise<Spawner | undefined> {
+    if (!this.#isUsable || this.#python === undefined) return undefined;
+    const index = slot % this.#spawners.length;
+    const found = this.#spawners[index];
+    if (found instanceof Promise || found?.isAlive === true) return found;
+    const starting = Spawner.start(this.#python).then((spawner) => {
+      this.#spawners[index] = spawner;
+      if (spawner === undefined) this.#isUsable = false;
+      return spawner;
+    });
+    this.#spawners[index] = starting;
+    return starting;
+  }
+
+  /** Lets them end. */
+  async close(): Promise<void> {
+    this.#isUsable = false;
+    for (const spawner of await Promise.all(this.#spawners)) spawner?.close();
+  }
+}
+
+/** The system's own Python first: it is local, where one in PATH may be a slow script. */
+function findPython(path: string): string | undefined {
+  const directories = ['/usr/bin', ...path.split(delimiter).filter((part) => part.startsWith('/'))];
+  return directories.map((directory) => join(directory, 'python3')).find((at) => existsSync(at));
+}

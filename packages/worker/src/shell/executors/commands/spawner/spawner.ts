@@ -1,0 +1,195 @@
+import { FarmError } from '@farm/protocol/core';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import type { Readable, Writable } from 'node:stream';
+
+import { signalGroup } from '../process-group.ts';
+import { FrameReader, parseReport, type SpawnerReport, textFrame } from './spawner-frames.ts';
+import { SPAWNER_PROGRAM } from './spawner-program.ts';
+
+/** How long a spawner may take until it says that it is ready. */
+const READY_MS = 2_000;
+
+/** A command for a spawner; no text has a NUL. */
+export interface SpawnRequest {
+  readonly cwd: string;
+  readonly argv: readonly string[];
+  /** What every command inherits. */
+  readonly inherited: readonly string[];
+  /** `NAME=value`, on top of what is inherited. */
+  readonly env: readonly string[];
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly captureBytesMax: number;
+}
+
+/** What becomes of a command; exactly one of `ended`, `failed` and `lost` is called, once. */
+export interface SpawnHandlers {
+  /** Runs under this pid, which is its process group; not told of those that end at once. */
+  started?(pid: number): void;
+  output?(stream: 'stdout' | 'stderr', chunk: Uint8Array): void;
+  ended(end: SpawnEnd): void;
+  failed(failure: SpawnFailure): void;
+  /** The spawner died; what ran has been killed. */
+  lost(error: FarmError): void;
+}
+
+/** How a command ended. */
+export type SpawnEnd = Extract<SpawnerReport, { kind: 'ended' }>;
+
+/** Why a command did not start. */
+export type SpawnFailure = Extract<SpawnerReport, { kind: 'failed' }>;
+
+interface Spawned {
+  readonly handlers: SpawnHandlers;
+  pid: number | undefined;
+}
+
+/**
+ * A small process that starts commands for the worker, several times faster than the worker can do
+ * it itself, and that ends them when the worker is gone.
+ */
+export class Spawner {
+  readonly #process: ChildProcessByStdio<Writable, Readable, null>;
+  readonly #frames = new FrameReader();
+  readonly #running = new Map<number, Spawned>();
+  readonly #onReady: (isReady: boolean) => void;
+  #inherited: readonly string[] = [];
+  #inheritedText: string | undefined;
+  #lastId = 0;
+  #isAlive = true;
+
+  /**
+   * Starts one, with the Python at this path.
+   *
+   * @returns undefined where it does not work: no Python, too old, too slow
+   */
+  static async start(python: string): Promise<Spawner | undefined> {
+    let spawner: Spawner | undefined;
+    let deadline: NodeJS.Timeout | undefined;
+    const isReady = await new Promise<boolean>((resolve) => {
+      deadline = setTimeout(() => resolve(false), READY_MS);
+      spawner = new Spawner(python, resolve);
+    });
+    clearTimeout(deadline);
+    if (!isReady) spawner?.kill();
+    return isReady ? spawner : undefined;
+  }
+
+  private constructor(python: string, onReady: (isReady: boolean) => void) {
+    this.#onReady = onReady;
+    // A session and directory of its own: signals of the worker's terminal do not reach it, and it
+    // does not keep a file system busy. -I: nothing of the user's Python, -S: nothing of a site's.
+    this.#process = spawn(python, ['-I', '-S', '-c', SPAWNER_PROGRAM], {
+      stdio: ['pipe', 'pipe', 'ignore'],
+      detached: true,
+      cwd: '/',
+    });
+    this.#process.once('error', () => this.#died('could not be started'));
+    this.#process.once('exit', (code, signal) => {
+      this.#died(signal === null ? `exited with code ${code}` : `was ended by signal ${signal}`);
+    });
+    this.#process.stdin.on('error', () => {});
+    this.#process.stdout.on('error', () => {});
+    this.#process.stdout.on('data', (chunk: Buffer) => {
+      for (const body of this.#frames.push(chunk)) this.#report(parseReport(body));
+    });
+    this.#process.unref();
+    hold(this.#process.stdin, false);
+    hold(this.#process.stdout, false);
+  }
+
+  /** False when it has died; it is to be replaced. */
+  get isAlive(): boolean {
+    return this.#isAlive;
+  }
+
+  /** Starts a command; returns the number that `stop` takes. */
+  run(request: SpawnRequest, handlers: SpawnHandlers): number {
+    const id = ++this.#lastId;
+    if (!this.#isAlive) {
+      queueMicrotask(() => handlers.lost(this.#lostError('has ended')));
+      return id;
+    }
+    if (this.#running.size === 0) hold(this.#process.stdout, true);
+    this.#running.set(id, { handlers, pid: undefined });
+    this.#inherit(request.inherited);
+    const { cwd, argv, env, stdout, stderr, captureBytesMax } = request;
+    const head = ['R', String(id), String(captureBytesMax), cwd, stdout, stderr];
+    this.#process.stdin.write(textFrame([...head, String(env.length), ...env, ...argv]));
+    return id;
+  }
+
+  /** Ends a command with all of its process group: SIGTERM, after 2 s SIGKILL. */
+  stop(id: number): void {
+    if (this.#isAlive) this.#process.stdin.write(textFrame(['S', String(id)]));
+  }
+
+  /** Ends it at once, before it has any command. */
+  kill(): void {
+    this.#process.kill('SIGKILL');
+  }
+
+  /** Lets it end. Commands that still run are killed. */
+  close(): void {
+    this.#process.stdin.end();
+  }
+
+  #inherit(inherited: readonly string[]): void {
+    if (inherited === this.#inherited) return;
+    this.#inherited = inherited;
+    const text = inherited.join('\0');
+    if (text === this.#inheritedText) return;
+    this.#inheritedText = text;
+    this.#process.stdin.write(textFrame(['E', text]));
+  }
+
+  #report(report: SpawnerReport): void {
+    if (report.kind === 'ready') {
+      this.#onReady(true);
+      return;
+    }
+    const spawned = this.#running.get(report.id);
+    if (spawned === undefined) return;
+    switch (report.kind) {
+      case 'started':
+        spawned.pid = report.pid;
+        spawned.handlers.started?.(report.pid);
+        return;
+      case 'output':
+        spawned.handlers.output?.(report.stream, report.chunk);
+        return;
+      default:
+        this.#running.delete(report.id);
+        if (this.#running.size === 0) hold(this.#process.stdout, false);
+        if (report.kind === 'ended') spawned.handlers.ended(report);
+        else spawned.handlers.failed(report);
+    }
+  }
+
+  #died(how: string): void {
+    if (!this.#isAlive) return;
+    this.#isAlive = false;
+    this.#onReady(false);
+    const lost = [...this.#running.values()];
+    this.#running.clear();
+    for (const { pid, handlers } of lost) {
+      if (pid !== undefined) signalGroup(pid, 'SIGKILL');
+      handlers.lost(this.#lostError(how));
+    }
+  }
+
+  #lostError(how: string): FarmError {
+    return new FarmError(
+      'ERR_INTERNAL',
+      `the process that had started the command ${how}; the command was killed`,
+    );
+  }
+}
+
+/** Whether a pipe keeps the worker's process from ending. */
+function hold(stream: Readable | Writable, isHeld: boolean): void {
+  // SAFE: a pipe of a child process is a socket.
+  const socket = stream as (Readable | Writable) & { ref?: () => void; unref?: () => void };
+  if (isHeld) socket.ref?.();
+  else socket.unref?.();
+}
