@@ -1,4 +1,11 @@
-import { FarmError, LIMITS, type TaskOptions, checkKey, taskOptions } from '@farm/protocol';
+import {
+  FarmError,
+  type FunctionExecutor,
+  LIMITS,
+  type TaskOptions,
+  checkKey,
+  taskOptions,
+} from '@farm/protocol';
 
 import { checkOptionNames } from './option-names.ts';
 
@@ -70,11 +77,18 @@ export interface SubmitOptions {
    * @default no limit
    */
   readonly timeoutMs?: number;
+  /**
+   * What functions run in: threads of the worker, or processes of their own, which faults of native
+   * code do not take the worker down with.
+   * @default what the worker was started with (`--executor`)
+   */
+  readonly executor?: FunctionExecutor;
 }
 
 /** Checked options, in the wire's form. */
 export interface CheckedOptions {
   readonly key: string | undefined;
+  readonly executor: FunctionExecutor | undefined;
   readonly task: TaskOptions;
 }
 
@@ -88,6 +102,7 @@ const OPTION_NAMES: Readonly<Record<keyof SubmitOptions, true>> = {
   key: true,
   span: true,
   timeoutMs: true,
+  executor: true,
 };
 
 /**
@@ -98,6 +113,10 @@ const OPTION_NAMES: Readonly<Record<keyof SubmitOptions, true>> = {
 export function checkSubmitOptions(options: SubmitOptions): CheckedOptions {
   checkOptionNames(options, OPTION_NAMES, 'with');
   const { allowOtherWorkers = false, rerunOnLoss = true, priority = 0, key, timeoutMs } = options;
+  const { executor } = options;
+  if (executor !== undefined && executor !== 'threads' && executor !== 'processes') {
+    throw refusal('executor', 'is neither threads nor processes', executor);
+  }
   if (typeof allowOtherWorkers !== 'boolean') {
     throw refusal('allowOtherWorkers', 'is not true or false', allowOtherWorkers);
   }
@@ -116,6 +135,7 @@ export function checkSubmitOptions(options: SubmitOptions): CheckedOptions {
   const workers = checkWorkers(options.workers);
   return {
     key,
+    executor,
     task: taskOptions({
       resources: checkResources(options.resources),
       workers,

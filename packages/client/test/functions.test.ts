@@ -120,6 +120,10 @@ describe('self-contained functions', () => {
   test('are prepared once for each source text', () => {
     const make = (): ((x: number) => number) => (x) => x + 1;
     expect(prepareFunction(make())).toBe(prepareFunction(make()));
+    const apart = prepareFunction(make(), 'processes');
+    expect(apart).toBe(prepareFunction(make(), 'processes'));
+    expect(apart.hash).not.toBe(prepareFunction(make()).hash);
+    expect(decodeValue(apart.spec)).toMatchObject({ kind: 'source', executor: 'processes' });
     expect(prepareFunction(make()).hash).toMatch(/^[\da-f]{64}$/);
     expect(prepareFunction(make()).name).toBe('function');
   });

@@ -1,6 +1,12 @@
 import { createHash } from 'node:crypto';
 
-import { FarmError, type FunctionSpec } from '@farm/protocol';
+import {
+  FarmError,
+  type FunctionExecutor,
+  type FunctionSpec,
+  type ModuleFunction,
+  type SourceFunction,
+} from '@farm/protocol';
 import { encodeValue } from '@farm/protocol/value';
 
 import { Command } from '../command.ts';
@@ -21,28 +27,37 @@ export interface PreparedFunction {
 /** Functions by source text that are remembered: a loop that makes its function anew is common. */
 const SOURCES_MAX = 1_000;
 
-const byIdentity = new WeakMap<object, PreparedFunction>();
+type Place = FunctionExecutor | 'default';
+
+const byIdentity: Readonly<Record<Place, WeakMap<object, PreparedFunction>>> = {
+  default: new WeakMap(),
+  threads: new WeakMap(),
+  processes: new WeakMap(),
+};
 const bySource = new Map<string, PreparedFunction>();
 
 /**
  * Makes whatever a user submits ready to be sent, once for each function object and source text.
  *
+ * @param executor - what the function is to run in; undefined leaves it to the worker
  * @throws FarmError `ERR_FUNCTION` for what cannot travel.
  */
-export function prepareFunction(code: unknown): PreparedFunction {
+export function prepareFunction(code: unknown, executor?: FunctionExecutor): PreparedFunction {
   if (typeof code !== 'function' && !isDescriptor(code)) throw notSubmittable(code);
-  const known = byIdentity.get(code);
+  const prepared = byIdentity[executor ?? 'default'];
+  const known = prepared.get(code);
   if (known !== undefined) return known;
-  const prepared = typeof code === 'function' ? prepareSource(code) : prepareDescriptor(code);
-  byIdentity.set(code, prepared);
-  return prepared;
+  const made =
+    typeof code === 'function' ? prepareSource(code, executor) : prepareDescriptor(code, executor);
+  prepared.set(code, made);
+  return made;
 }
 
-function prepareSource(fn: Function): PreparedFunction {
-  const text = `${fn.name}\n${Function.prototype.toString.call(fn)}`;
+function prepareSource(fn: Function, executor: FunctionExecutor | undefined): PreparedFunction {
+  const text = `${executor ?? ''}\n${fn.name}\n${Function.prototype.toString.call(fn)}`;
   const known = bySource.get(text);
   if (known !== undefined) return known;
-  const prepared = prepareSpec(sourceFunction(fn), 0);
+  const prepared = prepareSpec(placed(sourceFunction(fn), executor), 0);
   if (bySource.size >= SOURCES_MAX) {
     for (const oldest of bySource.keys()) {
       bySource.delete(oldest);
@@ -53,8 +68,20 @@ function prepareSource(fn: Function): PreparedFunction {
   return prepared;
 }
 
-function prepareDescriptor(code: Command | ImportedFunction): PreparedFunction {
-  return prepareSpec(code.spec, code instanceof Command ? code.arity : 0);
+function prepareDescriptor(
+  code: Command | ImportedFunction,
+  executor: FunctionExecutor | undefined,
+): PreparedFunction {
+  // A command is a process in any case.
+  if (code instanceof Command) return prepareSpec(code.spec, code.arity);
+  return prepareSpec(placed(code.spec, executor), 0);
+}
+
+function placed<Spec extends SourceFunction | ModuleFunction>(
+  spec: Spec,
+  executor: FunctionExecutor | undefined,
+): Spec {
+  return executor === undefined ? spec : { ...spec, executor };
 }
 
 function prepareSpec(spec: FunctionSpec, arity: number): PreparedFunction {

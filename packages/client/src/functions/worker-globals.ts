@@ -23,6 +23,9 @@ const NODE_GLOBALS: readonly string[] = [
   ...['structuredClone'],
 ];
 
+/** What farm itself provides: tasks that travel by their source need not import it. */
+const FARM_GLOBALS: readonly string[] = ['taskContext'];
+
 /** What compilers put around functions to keep their names; workers define it. */
 const COMPILER_HELPERS: readonly string[] = ['__name'];
 
@@ -30,7 +33,12 @@ let globals: ReadonlySet<string> | undefined;
 
 /** Names that a function on a worker thread finds without anybody passing them. */
 export function workerGlobals(): ReadonlySet<string> {
-  globals ??= new Set([...languageGlobals(), ...NODE_GLOBALS, ...COMPILER_HELPERS]);
+  globals ??= new Set([
+    ...languageGlobals(),
+    ...NODE_GLOBALS,
+    ...FARM_GLOBALS,
+    ...COMPILER_HELPERS,
+  ]);
   return globals;
 }
 

@@ -17,6 +17,7 @@ import {
   type ProgramHost,
 } from '@farm/protocol/command-line';
 import { FarmError, LIMITS } from '@farm/protocol/core';
+import type { FunctionExecutor } from '@farm/protocol';
 
 import { readAllocation, type Allocation } from './allocation.ts';
 import type { WorkerProcessOptions } from './nanny/nanny.ts';
@@ -57,6 +58,14 @@ const program = defineProgram({
       description: 'worker processes to start; negative counts back from the CPUs; or auto',
       parse: parseWorkerCount,
       default: 1,
+    },
+    executor: {
+      value: 'KIND',
+      description:
+        'what functions run in: threads of the worker process, or processes of their own, which ' +
+        'cost more and cannot take the worker down with them',
+      parse: functionExecutor,
+      default: 'threads',
     },
     name: {
       value: 'NAME',
@@ -165,7 +174,7 @@ function planWorkers(
   allocation: Allocation,
 ): WorkerPlan {
   const { options, positional } = commandLine;
-  const { nthreads, nworkers, name, resources, localDirectory, nanny } = options;
+  const { nthreads, nworkers, executor, name, resources, localDirectory, nanny } = options;
   const { host = options.interface, workerPort: ports } = options;
   const { cores, memoryBytes: totalBytes } = allocation;
   const slots = slotsOf(nthreads, nworkers, cores);
@@ -187,6 +196,7 @@ function planWorkers(
   if (options.dashboard) warnings.add('--dashboard has no effect: workers serve no dashboard');
   const shared = {
     ...scheduler,
+    executor,
     resources: resources ?? [],
     ...(localDirectory === undefined ? {} : { localDirectory }),
     deathTimeoutMs: options.deathTimeout,
@@ -254,6 +264,11 @@ function memoryLimit(value: string): string {
   // Read again when the number of threads is known.
   parseMemoryLimit(value, { totalBytes: Number.MAX_SAFE_INTEGER, nthreads: 1, cores: 1 });
   return value;
+}
+
+function functionExecutor(value: string): FunctionExecutor {
+  if (value === 'threads' || value === 'processes') return value;
+  throw new FarmError('ERR_ARGUMENT', 'the kinds are threads and processes');
 }
 
 function workerName(value: string): string {

@@ -4,6 +4,7 @@ import {
   getRelayed,
   LIMITS,
   type Connection,
+  type FunctionExecutor,
   type Logger,
   type PeerMessage,
   type WorkerBoundMessage,
@@ -32,6 +33,8 @@ export interface WorkerSessionOptions {
   readonly connection: Connection<WorkerBoundMessage, WorkerMessage>;
   readonly heartbeatMs: number;
   readonly name: string;
+  /** What functions run in that do not ask for one themselves. */
+  readonly functionsIn: FunctionExecutor;
   /** Where peers reach this worker's store. */
   readonly address: string;
   readonly nthreads: number;
@@ -89,6 +92,7 @@ export class WorkerSession implements AsyncDisposable {
     this.#executors = createExecutors({
       slots: nthreads,
       workerName: name,
+      functionsIn: options.functionsIn,
       prewarm: true,
       handlers: {
         ended: (_slot, results) => this.#runsEnded(results),

@@ -14,6 +14,7 @@ import {
   type Connection,
   type Dialed,
   type DialOptions,
+  type FunctionExecutor,
   type Logger,
   type PeerMessage,
   type PreviousDeath,
@@ -60,6 +61,12 @@ export interface WorkerOptions {
   readonly token?: string;
   /** Execution slots. */
   readonly nthreads: number;
+  /**
+   * What functions run in that do not ask for one themselves: threads of this process, or child
+   * processes, which faults of native code do not take the worker down with.
+   * @default 'threads'
+   */
+  readonly executor?: FunctionExecutor;
   /** @default host name and process id */
   readonly name?: string;
   /** @default none */
@@ -300,6 +307,7 @@ export class Worker implements AsyncDisposable {
       connection,
       heartbeatMs: welcome.heartbeatMs,
       name: this.name,
+      functionsIn: this.#options.executor ?? 'threads',
       address: data.address,
       nthreads,
       store: this.#store,

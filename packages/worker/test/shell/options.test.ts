@@ -49,6 +49,7 @@ test.each([
   ['h:1 --interface ib7', /--interface: there is no network interface "ib7"; .*\blo\b/],
   ['h:1 --nthreads -1', /--nthreads/],
   ['h:1 --nthreads two', /--nthreads/],
+  ['h:1 --executor fibers', /--executor: .*threads and processes/],
   ['h:1 --nworkers 0', /--nworkers: "0" starts no worker/],
   ['h:1 --nworkers -9', /--nworkers: .*write at least -4/],
   ['h:1 --death-timeout soon', /--death-timeout: "soon" is not a duration/],
@@ -83,6 +84,7 @@ test('by default one worker has all cores, the whole memory and a nanny', async 
     workers: [
       {
         address: 'tcp://h:1',
+        executor: 'threads',
         nthreads: 4,
         resources: [],
         memoryLimitBytes: 64e9,
