@@ -23,6 +23,7 @@ import { serveData } from './data/serve-data.ts';
 import type { Store } from './data/store.ts';
 import { EventQueue } from './event-queue.ts';
 import { createExecutors } from './executors/create-executors.ts';
+import { FinishedHold } from './finished-hold.ts';
 import type { Executor, ExecutorResult, ExecutorRun } from './executors/executor.ts';
 import { failureOf, readFunctionSpec } from './functions.ts';
 import { ProcessMeter } from './process-metrics.ts';
@@ -73,6 +74,7 @@ export class WorkerSession implements AsyncDisposable {
   readonly #tasks = new Map<number, number>();
   /** Functions whose bytes make no sense, with the reason. */
   readonly #broken = new Map<number, FarmError>();
+  readonly #finished: FinishedHold;
   readonly #heartbeat: NodeJS.Timeout;
   #wake: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
@@ -81,6 +83,7 @@ export class WorkerSession implements AsyncDisposable {
     const { connection, heartbeatMs, name, address, nthreads, dialPeer, output } = options;
     this.#options = options;
     this.ended = this.#end.promise;
+    this.#finished = new FinishedHold((message) => connection.send(message));
     this.#core = new WorkerCore({ nthreads, name, address });
     this.#events = new EventQueue((events) => this.#handle(events));
     this.#fetcher = new InputFetcher({
@@ -144,6 +147,7 @@ export class WorkerSession implements AsyncDisposable {
     this.#events.close();
     clearInterval(this.#heartbeat);
     clearTimeout(this.#wake);
+    this.#finished.flush();
     this.#meter[Symbol.dispose]();
     await Promise.all([
       this.#executors.close(),
@@ -205,10 +209,10 @@ export class WorkerSession implements AsyncDisposable {
   }
 
   #perform(instruction: WorkerInstruction): void {
-    const { connection, store, logger } = this.#options;
+    const { store, logger } = this.#options;
     switch (instruction.do) {
       case 'to-scheduler':
-        connection.send(instruction.message);
+        this.#finished.send(instruction.message, this.#core.counts().ready > 0);
         break;
       case 'execute':
         this.#execute(instruction);

@@ -21,13 +21,42 @@ export function taskEnvironment(
   ];
 }
 
-/** An environment as `NAME=value` texts; a value that is undefined is none. */
-export function environmentTexts(env: NodeJS.ProcessEnv): string[] {
-  const texts: string[] = [];
-  for (const [name, value] of Object.entries(env)) {
-    if (value !== undefined) texts.push(`${name}=${value}`);
+/** How old what was read of the worker's environment may be. */
+const READ_AGAIN_MS = 100;
+
+let changes = 0;
+
+/**
+ * To be called by what changes `process.env` of a worker while it runs: commands that start from
+ * now on see the change. Without a call they do within 100 ms.
+ */
+export function environmentChanged(): void {
+  changes++;
+}
+
+/** What commands inherit, as `NAME=value` texts: reading all of `process.env` takes a while. */
+export class InheritedEnvironment {
+  readonly #env: NodeJS.ProcessEnv;
+  #texts: readonly string[] = [];
+  #readMs = -Infinity;
+  #changes = -1;
+
+  constructor(env: NodeJS.ProcessEnv) {
+    this.#env = env;
   }
-  return texts;
+
+  texts(): readonly string[] {
+    const nowMs = performance.now();
+    if (this.#changes === changes && nowMs - this.#readMs < READ_AGAIN_MS) return this.#texts;
+    this.#changes = changes;
+    this.#readMs = nowMs;
+    const texts: string[] = [];
+    for (const [name, value] of Object.entries(this.#env)) {
+      if (value !== undefined) texts.push(`${name}=${value}`);
+    }
+    this.#texts = texts;
+    return texts;
+  }
 }
 
 function resourceVariable(name: string): string {

@@ -5,7 +5,7 @@ import { decodeValue, encodeError, encodeValue, errorText } from '@farm/protocol
 import type { Executor, ExecutorHandlers, ExecutorRun } from '../executor.ts';
 import { CommandError } from './command-error.ts';
 import { type CommandLine, commandLine } from './command-line.ts';
-import { environmentTexts, taskEnvironment } from './command-environment.ts';
+import { InheritedEnvironment, taskEnvironment } from './command-environment.ts';
 import { CommandProcess } from './command-process.ts';
 import { GroupReaper } from './group-reaper.ts';
 import type { RunningCommand } from './running-command.ts';
@@ -59,6 +59,7 @@ export class CommandExecutor implements Executor {
   readonly #cwd: string;
   readonly #functions = new Map<number, CommandFunction>();
   readonly #slots: readonly CommandSlot[];
+  readonly #inherited: InheritedEnvironment;
   readonly #reaper: GroupReaper;
   readonly #spawners: SpawnerPool | undefined;
   readonly #running = new Set<Promise<void>>();
@@ -71,6 +72,7 @@ export class CommandExecutor implements Executor {
       active: undefined,
       waiting: [],
     }));
+    this.#inherited = new InheritedEnvironment(options.env ?? process.env);
     this.#spawners =
       options.commandSpawner === 'node' ? undefined : new SpawnerPool({ slots: options.slots });
     this.#reaper = new GroupReaper((text) => {
@@ -220,18 +222,17 @@ export class CommandExecutor implements Executor {
     captureBytesMax: number,
   ): Promise<RunningCommand> {
     const env = taskEnvironment(run, this.#options.workerName, line.env);
-    const inherited = this.#options.env ?? process.env;
     const found = isSpawnable(line, env) ? this.#spawners?.get(slot) : undefined;
     const spawner = found instanceof Promise ? await found : found;
     if (spawner !== undefined) {
       return new SpawnedCommand(line, {
         spawner,
-        inherited: environmentTexts(inherited),
+        inherited: this.#inherited.texts(),
         env,
         captureBytesMax,
       });
     }
-    const all = { ...inherited, ...Object.fromEntries(env) };
+    const all = { ...(this.#options.env ?? process.env), ...Object.fromEntries(env) };
     return new CommandProcess(line, { env: all, captureBytesMax, reaper: this.#reaper });
   }
 
