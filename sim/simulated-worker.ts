@@ -300,6 +300,8 @@ export class SimulatedSession {
       loopLagMs: 0,
       executing,
       queued: Math.max(0, this.core.counts().runs - executing),
+      spilledBytes: 0,
+      paused: false,
     };
     this.#post({ kind: 'heartbeat-due', nowMs: this.#world.clock.nowMs, metrics });
     this.worker.process.after(HEARTBEAT_MS, () => this.#beat());
@@ -390,6 +392,11 @@ export class SimulatedSession {
         break;
       case 'log':
         break;
+      case 'spill':
+      case 'evict':
+      case 'load':
+      case 'collect':
+        throw new Error(`a worker without a memory limit was told to ${instruction.do}`);
       default:
         instruction satisfies never;
     }

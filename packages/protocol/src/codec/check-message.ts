@@ -94,7 +94,9 @@ const OPS_BY_SPEAKER: { readonly [S in Speaker]: readonly MessagesBySpeaker[S]['
     'run-failed',
     'stopped',
     'holding',
+    'lost',
     'acquire-failed',
+    'seceded',
     'input-missing',
     'get-relayed',
     'data-failed',
@@ -153,6 +155,8 @@ const metrics = record({
   loopLagMs: amount,
   executing: integer,
   queued: integer,
+  spilledBytes: amount,
+  paused: flag,
 });
 
 const dependency = record({
@@ -301,6 +305,8 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
   'run-failed': { fields: { run: integer, failure, durationUs: amount } },
   stopped: { fields: { runs: integers, kept: integers } },
   holding: { fields: { tasks: integers } },
+  lost: { fields: { tasks: integers } },
+  seceded: { fields: { runs: integers } },
   'acquire-failed': { fields: { task: integer, holders: texts } },
   'input-missing': { fields: { run: integer, task: integer, holders: texts } },
   'worker-heartbeat': { fields: { metrics, executing: integers } },

@@ -23,6 +23,7 @@ import {
   holding,
   inputMissing,
   leaving,
+  lost,
   packU32,
   putData,
   recomputing,
@@ -33,6 +34,7 @@ import {
   run,
   runDependency,
   runFailed,
+  seceded,
   scatter,
   shutdown,
   stop,
@@ -104,6 +106,7 @@ export const SAMPLES: {
   'get-relayed': getRelayed(4, 10, 0, 1_048_576),
   'data-failed': dataFailed(4, why),
   holding: holding([10]),
+  lost: lost([10]),
   release: release([1, 2]),
   'worker-heartbeat': workerHeartbeat(
     workerMetrics({
@@ -113,6 +116,8 @@ export const SAMPLES: {
       loopLagMs: 1,
       executing: 1,
       queued: 2,
+      spilledBytes: 1000,
+      paused: false,
     }),
     [7],
   ),
@@ -151,6 +156,7 @@ export const SAMPLES: {
     timeoutMs: 30_000,
   }),
   'topic-event': topicEvent('progress', 1_700_000_000_000, new Uint8Array([1])),
+  seceded: seceded([7]),
 };
 
 /** The samples as a list, in the order that fixes the table of shapes. */

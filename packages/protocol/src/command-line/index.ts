@@ -6,6 +6,7 @@
  */
 export { affinityCount, systemMemoryBytes } from './machine.ts';
 export { parseHeartbeatTimeout } from './heartbeat-timeout.ts';
+export { parseMemoryFractions } from './memory-fractions.ts';
 export { parseMemoryLimit } from './memory-limit.ts';
 export { defineProgram } from './program.ts';
 export { parseResources } from './resources.ts';
@@ -30,6 +31,7 @@ export type { LogLevel, LogMethod, LogStream, Logger, LoggerOptions } from '../l
 export type { InterfaceAddressOptions, NetworkInterfaces } from '../network-interface.ts';
 export type { IntegerBounds } from '../numbers.ts';
 export type { MachineSource } from './machine.ts';
+export type { ParsedMemoryFractions } from './memory-fractions.ts';
 export type { MemoryCapacity, MemoryLimit } from './memory-limit.ts';
 export type {
   Environment,

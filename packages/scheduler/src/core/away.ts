@@ -40,7 +40,7 @@ export function regainSight(tables: Tables, worker: WorkerState): void {
   worker.away = null;
   worker.heardMs = tables.nowMs;
   tables.awayWorkers.delete(worker);
-  if (!worker.isLeaving) {
+  if (!worker.isLeaving && !worker.isPaused) {
     matchFreeWorker(tables, worker);
     acceptRuns(tables, worker);
   }

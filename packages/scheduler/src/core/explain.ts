@@ -116,6 +116,7 @@ function whyNotThere(tables: Tables, block: Block, worker: WorkerState): string 
   if (!hasCapacity(requirement, worker)) return 'it is too small';
   if (worker.isLeaving) return 'it is leaving';
   if (worker.away !== null) return `it is away: ${worker.away.reason}`;
+  if (worker.isPaused) return 'it is paused: it is short of memory';
   for (const { name, units } of requirement.needs) {
     const free = worker.pool.capacity(name) - worker.pool.used(name);
     if (free < units) {

@@ -60,7 +60,7 @@ export function retireWorker(tables: Tables, worker: WorkerState): void {
 /** A worker that was to retire stays after all. */
 export function readmitWorker(tables: Tables, worker: WorkerState): void {
   worker.isLeaving = false;
-  if (worker.away !== null) return;
+  if (worker.away !== null || worker.isPaused) return;
   matchFreeWorker(tables, worker);
   acceptRuns(tables, worker);
 }

@@ -186,7 +186,9 @@ export function dropSurplus(tables: Tables): void {
 export function hasMemoryFor(worker: WorkerState, bytes: number): boolean {
   const { memoryLimitBytes } = worker.hello;
   if (memoryLimitBytes === null) return true;
-  return worker.heldBytes + worker.incomingBytes + bytes <= memoryLimitBytes * MEMORY_FRACTION;
+  const spilledBytes = worker.metrics?.spilledBytes ?? 0;
+  const memoryBytes = Math.max(0, worker.heldBytes - spilledBytes);
+  return memoryBytes + worker.incomingBytes + bytes <= memoryLimitBytes * MEMORY_FRACTION;
 }
 
 /** Bytes a worker holds and is about to. */

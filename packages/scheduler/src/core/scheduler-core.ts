@@ -42,7 +42,9 @@ import {
   takeHeartbeat,
   takeHolding,
   takeInputMissing,
+  takeLost,
   takeRunFailed,
+  takeSeceded,
   takeStopped,
 } from './worker-reports.ts';
 
@@ -296,8 +298,14 @@ export class SchedulerCore {
       case 'stopped':
         takeStopped(tables, worker, message);
         break;
+      case 'seceded':
+        takeSeceded(tables, worker, message);
+        break;
       case 'holding':
         takeHolding(tables, worker, message);
+        break;
+      case 'lost':
+        takeLost(tables, worker, message);
         break;
       case 'acquire-failed':
         takeAcquireFailed(tables, worker, message);

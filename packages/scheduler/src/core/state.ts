@@ -233,6 +233,8 @@ export interface Assignment {
   readonly taskNumber: number;
   /** Null once the run was given up: its report will be stale. */
   task: TaskState | null;
+  /** It waits for other tasks, and takes no slot any more. */
+  isSeceded: boolean;
   /** The worker said so in a heartbeat. */
   isExecuting: boolean;
   /** When the worker first said so; null while it has not. */
@@ -347,6 +349,8 @@ export class WorkerState {
   hasSaidLeaving = false;
   /** It gets no new runs while it has lost its connection, see `away.ts`. */
   away: Away | null = null;
+  /** It gets no new runs while it is short of memory, see `pausing.ts`. */
+  isPaused = false;
   metrics: WorkerMetrics | null = null;
   heardMs: number;
 

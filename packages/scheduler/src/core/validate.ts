@@ -163,11 +163,12 @@ function validateTask(tables: Tables, task: TaskState): void {
 function validateWorker(tables: Tables, worker: WorkerState): void {
   const { name } = worker;
   const runs = [...worker.runs.values()];
-  const threads = sum(runs, ({ requirement }) => requirement.threads);
+  const slotted = runs.filter(({ isSeceded }) => !isSeceded);
+  const threads = sum(slotted, ({ requirement }) => requirement.threads);
   invariant(threads === worker.threadsUsed, `${name}: ${threads} threads are used`);
-  const long = sum(runs, ({ isLong, requirement }) => (isLong ? requirement.threads : 0));
+  const long = sum(slotted, ({ isLong, requirement }) => (isLong ? requirement.threads : 0));
   invariant(long === worker.threadsLong, `${name}: ${long} threads are taken for long`);
-  const load = sum(runs, ({ expectedUs }) => expectedUs);
+  const load = sum(slotted, ({ expectedUs }) => expectedUs);
   invariant(load === worker.occupancyUs, `${name}: occupancy is ${load}`);
   const used = new Map<string, number>();
   for (const { requirement, task, run } of runs) {
@@ -184,7 +185,7 @@ function validateWorker(tables: Tables, worker: WorkerState): void {
     invariant(units === worker.pool.used(resource), `${name}: ${resource} is not accounted`);
     invariant(units <= worker.pool.capacity(resource), `${name}: ${resource} is above capacity`);
   }
-  const beyondPlain = sum(runs, ({ requirement }) =>
+  const beyondPlain = sum(slotted, ({ requirement }) =>
     requirement.isPlain ? 0 : requirement.threads,
   );
   invariant(beyondPlain <= worker.nthreads, `${name}: threads are above capacity`);
@@ -192,7 +193,7 @@ function validateWorker(tables: Tables, worker: WorkerState): void {
     invariant(hasItem(task.holders, worker), `${name} holds ${task.key}, which does not know`);
   }
   invariant(tables.workersByName.get(name) === worker, `${name} is not found by name`);
-  const isAccepting = !worker.isLeaving && worker.away === null;
+  const isAccepting = !worker.isLeaving && worker.away === null && !worker.isPaused;
   invariant(tables.accepting.has(worker) === isAccepting, `${name}: accepting`);
   invariant(tables.awayWorkers.has(worker) === (worker.away !== null), `${name}: away`);
   const isIdle = isAccepting && worker.threadsUsed < worker.nthreads;

@@ -6,7 +6,9 @@ import type {
   Finished,
   Holding,
   InputMissing,
+  Lost,
   RunFailed,
+  Seceded,
   Stopped,
   WorkerHeartbeat,
 } from '@farm/protocol/core';
@@ -15,6 +17,7 @@ import { findTask } from './blocks.ts';
 import { eachItem, hasItem } from './collections/one-or-many.ts';
 import { delay, retryDelayMs } from './delays.ts';
 import type { Prefix } from './durations.ts';
+import { takePaused } from './pausing.ts';
 import { addHolder, removeHolder } from './replicas.ts';
 import { endTransfer, noteSurplus } from './replication.ts';
 import { landScatter } from './scatter.ts';
@@ -22,8 +25,8 @@ import type { Assignment, Block, TaskState, WorkerState } from './state.ts';
 import { keepRun, moveOn } from './stealing.ts';
 import { noteExecution } from './surprises.ts';
 import type { Tables } from './tables.ts';
-import { complete, fail, review, sendBack, troubleOf } from './transitions.ts';
-import { endRun } from './workload.ts';
+import { complete, fail, review, sendBack, sendBackUnstarted, troubleOf } from './transitions.ts';
+import { endRun, secedeRun } from './workload.ts';
 
 /** Times that inputs of a task may turn out to be nowhere before it errs. */
 const INPUT_MISSES_MAX = 20;
@@ -107,10 +110,19 @@ export function takeStopped(tables: Tables, worker: WorkerState, message: Stoppe
     const thief = worker.runs.get(run)?.move?.thief ?? null;
     const task = endReported(tables, worker, run);
     if (task === null) continue;
-    if (thief === null) sendBack(tables, task);
-    else moveOn(tables, task, thief);
+    if (thief !== null) moveOn(tables, task, thief);
+    else if (worker.isPaused) sendBackUnstarted(tables, task);
+    else sendBack(tables, task);
   }
   for (const run of message.kept) keepRun(tables, worker.runs.get(run));
+}
+
+/** Runs that wait for other tasks, without a slot. */
+export function takeSeceded(tables: Tables, worker: WorkerState, message: Seceded): void {
+  for (const run of message.runs) {
+    const assignment = worker.runs.get(run);
+    if (assignment !== undefined) secedeRun(tables, assignment);
+  }
 }
 
 /** Copies of results the worker has got. */
@@ -123,6 +135,17 @@ export function takeHolding(tables: Tables, worker: WorkerState, message: Holdin
     } else if (task === undefined || !landScatter(tables, task, worker)) {
       dropCopy(tables, worker, number, task);
     }
+  }
+}
+
+/** Results the worker held are gone: they are computed again where nobody else has them. */
+export function takeLost(tables: Tables, worker: WorkerState, message: Lost): void {
+  tables.cause = `worker ${worker.name} lost a spilled result`;
+  for (const number of message.tasks) {
+    const task = findTask(tables, number);
+    if (task === undefined || !hasItem(task.holders, worker)) continue;
+    removeHolder(task, worker);
+    review(tables, task);
   }
 }
 
@@ -168,6 +191,7 @@ export function takeInputMissing(tables: Tables, worker: WorkerState, message: I
 /** How the worker is, and what it executes. */
 export function takeHeartbeat(tables: Tables, worker: WorkerState, message: WorkerHeartbeat): void {
   worker.metrics = message.metrics;
+  takePaused(tables, worker, message.metrics.paused);
   for (const run of message.executing) {
     const assignment = worker.runs.get(run);
     if (assignment !== undefined) noteExecution(tables, assignment);

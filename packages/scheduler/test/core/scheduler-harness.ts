@@ -62,6 +62,8 @@ const METRICS = {
   loopLagMs: 0,
   executing: 0,
   queued: 0,
+  spilledBytes: 0,
+  paused: false,
 } as const;
 
 /** Bytes of a text. */

@@ -3,12 +3,22 @@ import { acquireFailed, invariant, type Acquire, type RunDependency } from '@far
 import type { Outbox, ToInstructions } from './outbox.ts';
 import type { WorkerRun } from './run.ts';
 
+/** Smaller values are never spilled: a file would cost more than it saves. */
+export const SPILL_BYTES_MIN = 16_384;
+
 /** A result or input that is in the store, or on its way there. */
 export interface StoredData {
   readonly task: number;
   sizeBytes: number;
-  /** `lost`: could not be had; gone as soon as the runs that waited for it are given up. */
-  state: 'fetching' | 'stored' | 'lost';
+  /**
+   * `stored`: in memory. `spilled`: only in a file. `lost`: could not be had; gone as soon as the
+   * runs that waited for it are given up.
+   */
+  state: 'fetching' | 'stored' | 'spilled' | 'lost';
+  /** Whether a file has its bytes, too: it need not be written again. */
+  file: 'none' | 'writing' | 'written';
+  /** Number of the write or load that is going on; reports of others are late. 0 for none. */
+  transfer: number;
   /**
    * The scheduler counts this worker among the holders, and will say when to drop it. What it does
    * not know of (values that came with a run, freed ones) is dropped with the last run using it.
@@ -30,6 +40,12 @@ export class DataTable {
   /** Own address, which is never fetched from. */
   readonly #address: string | null;
   readonly #dropped = new Set<number>();
+  /** Values in memory that are worth a file, the least recently used first. */
+  readonly #resident = new Set<StoredData>();
+  /** Runs that wait for a value that is only in a file, or did, in the order they came. */
+  readonly #hungry = new Set<WorkerRun>();
+  #memoryBytes = 0;
+  #spilledBytes = 0;
 
   constructor(address: string | null, out: ToInstructions, outbox: Outbox) {
     this.#address = address;
@@ -39,6 +55,26 @@ export class DataTable {
 
   get size(): number {
     return this.#data.size;
+  }
+
+  /** Bytes of all values in memory. */
+  get memoryBytes(): number {
+    return this.#memoryBytes;
+  }
+
+  /** Bytes of all values that are only in files. */
+  get spilledBytes(): number {
+    return this.#spilledBytes;
+  }
+
+  /** Values in memory that may be spilled, the least recently used first. */
+  get resident(): ReadonlySet<StoredData> {
+    return this.#resident;
+  }
+
+  /** Runs that wait for a spilled value. */
+  get hungry(): ReadonlySet<WorkerRun> {
+    return this.#hungry;
   }
 
   get(task: number): StoredData | undefined {
@@ -66,24 +102,76 @@ export class DataTable {
       }
     }
     data.uses += 1;
-    if (data.state === 'stored') return [];
+    if (data.state === 'stored') {
+      this.#touch(data);
+      return [];
+    }
+    if (data.state === 'lost' && input.value === null) this.#fetchAgain(data, input.holders);
+    if (data.state === 'spilled') {
+      this.#hunger(data, run);
+      return [];
+    }
     if (input.value !== null) {
       this.#out.push({ do: 'keep', task: input.task, value: input.value });
-      data.sizeBytes = input.value.byteLength;
-      return arrive(data);
+      return this.#arrive(data, input.value.byteLength);
     }
-    data.waiting ??= new Set();
-    if (!data.waiting.has(run)) {
-      data.waiting.add(run);
-      run.missing += 1;
-    }
+    wait(data, run);
     return [];
+  }
+
+  /**
+   * A run that had all its inputs needs them again: it waits for those that were spilled in the
+   * meantime.
+   */
+  requireAgain(run: WorkerRun): void {
+    for (const task of new Set(run.inputs)) {
+      const data = this.#data.get(task);
+      if (data?.state === 'spilled') this.#hunger(data, run);
+      if (data === undefined || (data.state !== 'lost' && data.state !== 'fetching')) continue;
+      if (data.state === 'lost') this.#fetchAgain(data, []);
+      wait(data, run);
+    }
+  }
+
+  /** A file has the value: its bytes leave the memory. Runs that need it (again) wait for it. */
+  evict(data: StoredData, needers: Iterable<WorkerRun>): void {
+    invariant(data.state === 'stored' && data.file === 'written', `${data.task} is evicted`);
+    data.state = 'spilled';
+    this.#memoryBytes -= data.sizeBytes;
+    this.#spilledBytes += data.sizeBytes;
+    this.#resident.delete(data);
+    for (const run of needers) this.#hunger(data, run);
+    this.#out.push({ do: 'evict', task: data.task });
+  }
+
+  /** A spilled value is in memory again. Runs that waited for it are returned. */
+  loaded(data: StoredData): readonly WorkerRun[] {
+    data.transfer = 0;
+    return this.#arrive(data, data.sizeBytes);
+  }
+
+  /**
+   * The file of a spilled value is gone or damaged, so the value is. The scheduler is told, and the
+   * runs that waited for it are returned.
+   */
+  lose(data: StoredData): readonly WorkerRun[] {
+    if (data.state !== 'spilled') return [];
+    this.#leave(data);
+    data.state = 'lost';
+    data.file = 'none';
+    data.transfer = 0;
+    if (data.isKnown) this.#outbox.lost(data.task);
+    data.isKnown = false;
+    // What is left of the file goes, too.
+    this.#dropped.add(data.task);
+    this.#dropUnused(data);
+    return [...(data.waiting ?? [])];
   }
 
   /** The scheduler wants a copy kept here, whether a run needs it or not. */
   acquire({ task, size, holders }: Acquire): void {
     let data = this.#data.get(task);
-    if (data?.state === 'stored') {
+    if (data?.state === 'stored' || data?.state === 'spilled') {
       data.isKnown = true;
       this.#outbox.holding(task);
       return;
@@ -94,6 +182,7 @@ export class DataTable {
       const others = holders.filter((holder) => holder !== this.#address);
       this.#out.push({ do: 'fetch', task, sizeBytes: size, holders: others });
     }
+    if (data.state === 'lost') this.#fetchAgain(data, holders);
     data.isAcquired = true;
   }
 
@@ -103,16 +192,16 @@ export class DataTable {
     this.#outbox.holding(task);
     data.isKnown = true;
     data.isAcquired = false;
-    if (data.state === 'stored') return [];
+    if (data.state === 'stored' || data.state === 'spilled') return [];
     // What is dropped must be gone before it is put there anew.
     this.flush(this.#out);
     this.#out.push({ do: 'keep', task, value });
-    data.sizeBytes = value.byteLength;
-    return arrive(data);
+    return this.#arrive(data, value.byteLength);
   }
 
   /** A run is over: its inputs are no longer protected by it. */
   release(run: WorkerRun): void {
+    this.#hungry.delete(run);
     for (const task of run.inputs) {
       const data = this.#data.get(task);
       invariant(data !== undefined && data.uses > 0, `run ${run.run} used task ${task}`);
@@ -127,13 +216,13 @@ export class DataTable {
     const data = this.#data.get(task) ?? this.#add(task, sizeBytes);
     // The shell has stored it already: what was dropped under its number is overwritten.
     this.#dropped.delete(task);
-    data.sizeBytes = sizeBytes;
+    renew(data);
     data.isKnown = true;
     if (data.isAcquired) {
       data.isAcquired = false;
       this.#outbox.holding(task);
     }
-    return arrive(data);
+    return this.#arrive(data, sizeBytes);
   }
 
   /** An input arrived. Runs that now have all they waited for are returned. */
@@ -144,14 +233,15 @@ export class DataTable {
       this.#dropped.add(task);
       return [];
     }
+    // The shell has stored it, in memory and in place of what was there.
+    renew(data);
     if (data.state === 'stored') return [];
-    data.sizeBytes = sizeBytes;
     if (data.uses > 0 || data.isAcquired) {
       data.isKnown = true;
       data.isAcquired = false;
       this.#outbox.holding(task);
     }
-    const ready = arrive(data);
+    const ready = this.#arrive(data, sizeBytes);
     this.#dropUnused(data);
     return ready;
   }
@@ -159,7 +249,7 @@ export class DataTable {
   /** An input is nowhere to be had. The runs that waited for it are returned. */
   failed(task: number, holders: readonly string[]): readonly WorkerRun[] {
     const data = this.#data.get(task);
-    if (data === undefined || data.state === 'stored') return [];
+    if (data === undefined || data.state !== 'fetching') return [];
     data.state = 'lost';
     if (data.isAcquired) {
       data.isAcquired = false;
@@ -173,7 +263,7 @@ export class DataTable {
   free(tasks: readonly number[]): void {
     for (const task of tasks) {
       const data = this.#data.get(task);
-      if (data === undefined || data.state !== 'stored') continue;
+      if (data === undefined || data.state === 'fetching') continue;
       data.isKnown = false;
       this.#dropUnused(data);
     }
@@ -191,6 +281,8 @@ export class DataTable {
       task,
       sizeBytes,
       state: 'fetching',
+      file: 'none',
+      transfer: 0,
       isKnown: false,
       isAcquired: false,
       uses: 0,
@@ -204,19 +296,67 @@ export class DataTable {
   #dropUnused(data: StoredData): void {
     if (data.uses > 0 || data.isKnown || data.state === 'fetching') return;
     this.#data.delete(data.task);
-    if (data.state === 'stored') this.#dropped.add(data.task);
+    if (data.state === 'lost') return;
+    this.#leave(data);
+    this.#dropped.add(data.task);
+  }
+
+  /** It is in memory now. Runs that lack nothing any more are returned. */
+  #arrive(data: StoredData, sizeBytes: number): readonly WorkerRun[] {
+    this.#leave(data);
+    data.state = 'stored';
+    data.sizeBytes = sizeBytes;
+    this.#memoryBytes += sizeBytes;
+    if (sizeBytes >= SPILL_BYTES_MIN) this.#resident.add(data);
+    const { waiting } = data;
+    if (waiting === null) return [];
+    data.waiting = null;
+    const ready: WorkerRun[] = [];
+    for (const run of waiting) {
+      run.missing -= 1;
+      if (run.missing > 0) continue;
+      this.#hungry.delete(run);
+      ready.push(run);
+    }
+    return ready;
+  }
+
+  /** It was lost here, though runs that have its bytes already still count as using it. */
+  #fetchAgain(data: StoredData, holders: readonly string[]): void {
+    data.state = 'fetching';
+    this.flush(this.#out);
+    const { task, sizeBytes } = data;
+    const others = holders.filter((holder) => holder !== this.#address);
+    this.#out.push({ do: 'fetch', task, sizeBytes, holders: others });
+  }
+
+  /** It is the most recently used now. */
+  #touch(data: StoredData): void {
+    if (this.#resident.delete(data)) this.#resident.add(data);
+  }
+
+  /** It is no longer where it is. */
+  #leave(data: StoredData): void {
+    this.#resident.delete(data);
+    if (data.state === 'stored') this.#memoryBytes -= data.sizeBytes;
+    if (data.state === 'spilled') this.#spilledBytes -= data.sizeBytes;
+  }
+
+  #hunger(data: StoredData, run: WorkerRun): void {
+    wait(data, run);
+    this.#hungry.add(run);
   }
 }
 
-function arrive(data: StoredData): readonly WorkerRun[] {
-  data.state = 'stored';
-  const { waiting } = data;
-  if (waiting === null) return [];
-  data.waiting = null;
-  const ready: WorkerRun[] = [];
-  for (const run of waiting) {
-    run.missing -= 1;
-    if (run.missing === 0) ready.push(run);
-  }
-  return ready;
+/** Its bytes are new: a file that has them, or is about to, is not theirs. */
+function renew(data: StoredData): void {
+  data.file = 'none';
+  data.transfer = 0;
+}
+
+function wait(data: StoredData, run: WorkerRun): void {
+  data.waiting ??= new Set();
+  if (data.waiting.has(run)) return;
+  data.waiting.add(run);
+  run.missing += 1;
 }

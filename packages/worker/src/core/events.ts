@@ -37,6 +37,13 @@ export interface RunErred {
   readonly durationUs: number;
 }
 
+/** A run waits for other tasks: its slot goes on with others. Its end is told as any other. */
+export interface RunSeceded {
+  readonly kind: 'run-seceded';
+  readonly nowMs: number;
+  readonly run: number;
+}
+
 /**
  * A slot was emptied, by an interrupt, by a run's timeout or since its thread crashed: `failed` is
  * the run that was executing (null if none), `unstarted` the runs it had been given and never
@@ -77,6 +84,48 @@ export interface InputFailed {
   readonly reason: string;
 }
 
+/** How much memory the process takes. Told only where there is a limit. */
+export interface MemorySampled {
+  readonly kind: 'memory-sampled';
+  readonly nowMs: number;
+  /** Resident. */
+  readonly rssBytes: number;
+}
+
+/** A file has the value; its bytes are still in memory. */
+export interface ValueSpilled {
+  readonly kind: 'value-spilled';
+  readonly nowMs: number;
+  readonly task: number;
+  /** As in the instruction. */
+  readonly transfer: number;
+}
+
+/** The value could not be written: it stays in memory. */
+export interface SpillFailed {
+  readonly kind: 'spill-failed';
+  readonly nowMs: number;
+  readonly task: number;
+  readonly transfer: number;
+  readonly reason: string;
+}
+
+/** A spilled value is in memory again. */
+export interface ValueLoaded {
+  readonly kind: 'value-loaded';
+  readonly nowMs: number;
+  readonly task: number;
+  readonly transfer: number;
+}
+
+/** The file of a spilled value is gone or damaged. */
+export interface ValueLost {
+  readonly kind: 'value-lost';
+  readonly nowMs: number;
+  readonly task: number;
+  readonly reason: string;
+}
+
 /** Time to tell the scheduler how the worker is. */
 export interface HeartbeatDue {
   readonly kind: 'heartbeat-due';
@@ -102,10 +151,16 @@ export type WorkerEvent =
   | SchedulerSaid
   | RunsEnded
   | RunErred
+  | RunSeceded
   | SlotEmptied
   | RunsWithdrawn
   | InputFetched
   | InputFailed
+  | MemorySampled
+  | ValueSpilled
+  | SpillFailed
+  | ValueLoaded
+  | ValueLost
   | HeartbeatDue
   | Woke
   | CloseAsked;

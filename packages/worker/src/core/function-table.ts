@@ -5,6 +5,8 @@ export interface KnownFunction {
   readonly fn: number;
   /** Moving average of measured durations; null before the first. */
   meanUs: number | null;
+  /** The same of the sizes of its results; 0 before the first. */
+  meanBytes: number;
   /** Unfinished runs that name it. */
   runs: number;
   /** The scheduler will not name it again: it goes with its last run. */
@@ -30,7 +32,7 @@ export class FunctionTable {
   define(fn: number, name: string, spec: Uint8Array): void {
     const known = this.#functions.get(fn);
     if (known === undefined) {
-      this.#functions.set(fn, { fn, meanUs: null, runs: 0, isForgotten: false });
+      this.#functions.set(fn, { fn, meanUs: null, meanBytes: 0, runs: 0, isForgotten: false });
     } else {
       known.isForgotten = false;
     }
@@ -66,8 +68,10 @@ export class FunctionTable {
   }
 }
 
-/** Takes a measured duration into a function's moving average. */
-export function recordDuration(known: KnownFunction, durationUs: number): void {
-  const { meanUs } = known;
+/** Takes what a run took and made into its function's moving averages. */
+export function recordRun(known: KnownFunction, durationUs: number, sizeBytes: number): void {
+  const { meanUs, meanBytes } = known;
+  known.meanBytes =
+    meanUs === null ? sizeBytes : meanBytes + NEWEST_WEIGHT * (sizeBytes - meanBytes);
   known.meanUs = meanUs === null ? durationUs : meanUs + NEWEST_WEIGHT * (durationUs - meanUs);
 }

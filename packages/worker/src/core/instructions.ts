@@ -76,6 +76,36 @@ export interface Fetch {
   readonly holders: readonly string[];
 }
 
+/**
+ * Write a value to a file, and keep it in memory. Answered by `value-spilled` or `spill-failed` with
+ * the same number.
+ */
+export interface Spill {
+  readonly do: 'spill';
+  readonly task: number;
+  readonly transfer: number;
+}
+
+/** Give up the memory of a value that a file has. */
+export interface Evict {
+  readonly do: 'evict';
+  readonly task: number;
+}
+
+/**
+ * Read a spilled value into memory. Answered by `value-loaded` with the same number, or `value-lost`.
+ */
+export interface Load {
+  readonly do: 'load';
+  readonly task: number;
+  readonly transfer: number;
+}
+
+/** Return the memory of what was given up to the system: it is scarce. */
+export interface Collect {
+  readonly do: 'collect';
+}
+
 /** Make a function known to the slots. */
 export interface Define {
   readonly do: 'define';
@@ -118,6 +148,10 @@ export type WorkerInstruction =
   | Keep
   | Drop
   | Fetch
+  | Spill
+  | Evict
+  | Load
+  | Collect
   | Define
   | Forget
   | Log

@@ -2,7 +2,9 @@ import {
   finished,
   holding,
   inputMissing,
+  lost,
   runFailed,
+  seceded,
   stopped,
   type Failure,
   type WorkerMessage,
@@ -25,6 +27,7 @@ export class Outbox {
   readonly #ended: RunEnded[] = [];
   readonly #others: WorkerMessage[] = [];
   readonly #holding: number[] = [];
+  readonly #lost: number[] = [];
   readonly #stopped: number[] = [];
   readonly #kept: number[] = [];
 
@@ -44,12 +47,20 @@ export class Outbox {
     this.#holding.push(task);
   }
 
+  lost(task: number): void {
+    this.#lost.push(task);
+  }
+
   stopped(run: number): void {
     this.#stopped.push(run);
   }
 
   kept(run: number): void {
     this.#kept.push(run);
+  }
+
+  seceded(run: number): void {
+    this.#others.push(seceded([run]));
   }
 
   message(message: WorkerMessage): void {
@@ -63,6 +74,7 @@ export class Outbox {
   flush(to: ToInstructions): void {
     for (const ended of split(this.#ended)) send(to, finishedMessage(ended));
     for (const message of this.#others) send(to, message);
+    if (this.#lost.length > 0) send(to, lost(this.#lost.splice(0)));
     if (this.#holding.length > 0) send(to, holding(this.#holding.slice()));
     if (this.#stopped.length > 0 || this.#kept.length > 0) {
       send(to, stopped(this.#stopped.slice(), this.#kept.slice()));

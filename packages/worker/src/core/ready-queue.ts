@@ -56,6 +56,15 @@ export class ReadyQueue {
     if (this.#size === 0) this.#clear();
   }
 
+  /** Takes out a run that may come back: nothing of it may stay behind. */
+  withdraw(run: WorkerRun): void {
+    this.remove(run);
+    const isOther = (other: WorkerRun): boolean => other !== run;
+    this.#front.splice(0, this.#front.length, ...this.#front.filter(isOther));
+    this.#back = this.#back.slice(this.#backHead).filter(isOther);
+    this.#backHead = 0;
+  }
+
   /** The runs, in order. For checks: it walks the whole queue. */
   *values(): Iterable<WorkerRun> {
     for (const run of this.#front.toReversed()) if (run.state === 'ready') yield run;

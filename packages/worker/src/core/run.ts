@@ -4,9 +4,10 @@ import type { KnownFunction } from './function-table.ts';
 
 /**
  * Where a run is. `waiting`: for inputs. `ready`: for a slot. `slotted`: given to a slot, which
- * starts its runs in the order given. `gone`: ended or given up.
+ * starts its runs in the order given. `seceded`: goes on without a slot, since it waits for other
+ * tasks. `gone`: ended or given up.
  */
-export type WorkerRunState = 'waiting' | 'ready' | 'slotted' | 'gone';
+export type WorkerRunState = 'waiting' | 'ready' | 'slotted' | 'seceded' | 'gone';
 
 /** One assignment of a task to this worker, from its `run` message to its end. */
 export interface WorkerRun {
@@ -31,6 +32,8 @@ export interface WorkerRun {
   missing: number;
   /** Index of the slot it is in; -1 outside. */
   slot: number;
+  /** Where its code is; -1 unless it has seceded. */
+  secededFrom: number;
   /** What it counts for in its slot's expected time. */
   chargedUs: number;
   /** The slot was asked to give it back, and has not answered. */

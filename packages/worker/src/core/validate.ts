@@ -1,6 +1,6 @@
 import { invariant } from '@farm/protocol/core';
 
-import type { DataTable } from './data-table.ts';
+import { SPILL_BYTES_MIN, type DataTable } from './data-table.ts';
 import type { FunctionTable } from './function-table.ts';
 import type { ReadyQueue } from './ready-queue.ts';
 import type { WorkerRun } from './run.ts';
@@ -69,17 +69,26 @@ function checkRuns({ runs, ready, slots, data }: WorkerState): void {
     const isInSlot = run.slot >= 0 && slots.at(run.slot).runs.has(run);
     invariant(isInSlot === (run.state === 'slotted'), `run ${id}, ${run.state}, slot ${run.slot}`);
     invariant(!run.isWithdrawing || isInSlot, `run ${id} is withdrawn from nowhere`);
-    invariant(run.stop === null || isInSlot, `run ${id}, ${run.state}, is to be stopped`);
+    const hasSeceded = run.state === 'seceded';
+    invariant(hasSeceded === run.secededFrom >= 0, `run ${id}, ${run.state}, seceded`);
+    invariant(
+      run.stop === null || isInSlot || hasSeceded,
+      `run ${id}, ${run.state}, is to be stopped`,
+    );
     let missing = 0;
     for (const task of new Set(run.inputs)) {
       const input = data.get(task);
       invariant(input !== undefined, `input ${task} of run ${id} is not known`);
-      if (input.state === 'stored') continue;
+      // What is in a slot has had its inputs.
+      if (input.state === 'stored' || hasBegun(run)) continue;
       invariant(input.waiting?.has(run), `run ${id} does not wait for ${task}`);
       missing += 1;
     }
     invariant(missing === run.missing, `run ${id} misses ${missing}, counted ${run.missing}`);
     invariant(missing > 0 === (run.state === 'waiting'), `run ${id}, ${run.state}, inputs`);
+    const isHungry = !hasBegun(run) && run.inputs.some((task) => isSpilled(data, task));
+    invariant(!isHungry || data.hungry.has(run), `run ${id}, ${run.state}, spilled inputs`);
+    invariant(!data.hungry.has(run) || run.state === 'waiting', `run ${id}, ${run.state}, hungry`);
   }
 }
 
@@ -97,6 +106,9 @@ function checkFunctions({ functions, runs }: WorkerState): void {
 
 function checkData({ data, runs }: WorkerState): void {
   const uses = new Map<number, number>();
+  for (const run of data.hungry) invariant(runs.get(run.run) === run, `run ${run.run} is hungry`);
+  let memoryBytes = 0;
+  let spilledBytes = 0;
   for (const { inputs } of runs.values()) {
     for (const task of inputs) uses.set(task, (uses.get(task) ?? 0) + 1);
   }
@@ -104,15 +116,31 @@ function checkData({ data, runs }: WorkerState): void {
     const name = `data of task ${entry.task}`;
     const used = uses.get(entry.task) ?? 0;
     invariant(used === entry.uses, `${name} is used ${used} times, counted ${entry.uses}`);
-    invariant(entry.state !== 'lost', `${name} is lost`);
+    if (entry.state === 'stored') memoryBytes += entry.sizeBytes;
+    if (entry.state === 'spilled') spilledBytes += entry.sizeBytes;
+    const isWorthFile = entry.state === 'stored' && entry.sizeBytes >= SPILL_BYTES_MIN;
+    invariant(data.resident.has(entry) === isWorthFile, `${name}, ${entry.state}, resident`);
+    invariant(entry.state !== 'spilled' || entry.file === 'written', `${name} has no file`);
+    invariant(entry.state !== 'lost' || entry.uses > 0, `${name} is lost`);
     invariant(
       entry.state === 'fetching' || entry.isKnown || entry.uses > 0,
       `${name} is kept for nobody`,
     );
     invariant(!entry.isAcquired || entry.state === 'fetching', `${name} is to be acquired`);
     for (const run of entry.waiting ?? []) {
-      invariant(entry.state === 'fetching', `run ${run.run} waits for ${name}, ${entry.state}`);
+      const isAway = entry.state === 'fetching' || entry.state === 'spilled';
+      invariant(isAway, `run ${run.run} waits for ${name}, ${entry.state}`);
       invariant(runs.get(run.run) === run, `unknown run ${run.run} waits for ${name}`);
     }
   }
+  invariant(memoryBytes === data.memoryBytes, `${memoryBytes} bytes are in memory`);
+  invariant(spilledBytes === data.spilledBytes, `${spilledBytes} bytes are spilled`);
+}
+
+function hasBegun({ state }: WorkerRun): boolean {
+  return state === 'slotted' || state === 'seceded';
+}
+
+function isSpilled(data: DataTable, task: number): boolean {
+  return data.get(task)?.state === 'spilled';
 }

@@ -8,12 +8,15 @@ import {
   type PutData,
   type Run,
   type WorkerBoundMessage,
+  type WorkerMetrics,
 } from '@farm/protocol/core';
 
 import { DataTable } from './data-table.ts';
 import type { RunEnded, RunsWithdrawn, SlotEmptied, WorkerEvent } from './events.ts';
-import { FunctionTable, recordDuration } from './function-table.ts';
+import { FunctionTable, recordRun } from './function-table.ts';
 import type { WorkerInstruction } from './instructions.ts';
+import { MemoryManager } from './memory-manager.ts';
+import type { MemoryPolicy } from './memory-policy.ts';
 import { Outbox } from './outbox.ts';
 import { ReadyQueue } from './ready-queue.ts';
 import type { WorkerRun } from './run.ts';
@@ -28,6 +31,8 @@ export interface WorkerCoreOptions {
   readonly name: string;
   /** Where peers reach this worker, which therefore never fetches from there; null if nowhere. */
   readonly address: string | null;
+  /** When to spill and to pause. @default null, never */
+  readonly memory?: MemoryPolicy | null;
 }
 
 /** How many things of each kind a core knows. All are 0 once everything is ended and freed. */
@@ -60,17 +65,28 @@ export class WorkerCore {
   readonly #data: DataTable;
   readonly #outbox = new Outbox();
   readonly #out: WorkerInstruction[] = [];
+  readonly #memory: MemoryManager;
+  /** As last told to the scheduler; null before the first heartbeat. */
+  #metrics: WorkerMetrics | null = null;
   #isWakeAsked = false;
+  #isPaused = false;
   #isClosed = false;
   #stray = 0;
 
   constructor(options: WorkerCoreOptions) {
-    const { nthreads, name, address } = options;
+    const { nthreads, name, address, memory = null } = options;
     invariant(Number.isInteger(nthreads) && nthreads >= 1, `a worker has ${nthreads} slots`);
     this.#name = name;
     this.#slots = new Slots(nthreads);
     this.#functions = new FunctionTable(this.#out);
     this.#data = new DataTable(address, this.#out, this.#outbox);
+    this.#memory = new MemoryManager({
+      policy: memory,
+      data: this.#data,
+      ready: this.#ready,
+      runs: this.#runs,
+      out: this.#out,
+    });
   }
 
   /** Takes in what happened, in order, and answers with what to do, in order. */
@@ -82,7 +98,7 @@ export class WorkerCore {
       this.#take(event);
     }
     if (events.length > 0 && !this.#isClosed) {
-      this.#slots.fill(this.#ready, nowMs, this.#out);
+      this.#begin(nowMs);
       this.#freeStuck(nowMs);
       this.#data.flush(this.#out);
       this.#outbox.flush(this.#out);
@@ -126,10 +142,13 @@ export class WorkerCore {
         for (const ended of event.ended) this.#runEnded(ended, event.nowMs);
         break;
       case 'run-erred': {
-        const run = this.#slotted(event.run);
+        const run = this.#begun(event.run);
         if (run !== undefined) this.#runFailed(run, event.failure, event.durationUs, event.nowMs);
         break;
       }
+      case 'run-seceded':
+        this.#runSeceded(event.run, event.nowMs);
+        break;
       case 'slot-emptied':
         this.#slotEmptied(event);
         break;
@@ -145,11 +164,28 @@ export class WorkerCore {
           this.#end(run);
         }
         break;
-      case 'heartbeat-due': {
-        const executing = this.#slots.executing();
-        this.#outbox.message(workerHeartbeat(workerMetrics(event.metrics), executing));
+      case 'memory-sampled':
+        this.#memory.sampled(event.rssBytes, event.nowMs);
         break;
-      }
+      case 'value-spilled':
+        this.#memory.spilled(event.task, event.transfer);
+        break;
+      case 'spill-failed':
+        this.#memory.spillFailed(event);
+        break;
+      case 'value-loaded':
+        this.#makeReady(this.#memory.loaded(event.task, event.transfer));
+        break;
+      case 'value-lost':
+        for (const run of this.#memory.lost(event.task, event.reason)) {
+          this.#outbox.inputMissing(run.run, event.task, []);
+          this.#end(run);
+        }
+        break;
+      case 'heartbeat-due':
+        this.#metrics = event.metrics;
+        this.#beat();
+        break;
       case 'woke':
         this.#isWakeAsked = false;
         break;
@@ -198,6 +234,11 @@ export class WorkerCore {
   }
 
   #accept(message: Run): void {
+    if (this.#isPaused) {
+      // It was on its way when the scheduler was told.
+      for (const id of message.runs) this.#outbox.stopped(id);
+      return;
+    }
     const fn = this.#functions.get(message.fn);
     for (const [index, id] of message.runs.entries()) {
       const key = blockKey(message, index);
@@ -242,6 +283,7 @@ export class WorkerCore {
         state: 'waiting',
         missing: 0,
         slot: -1,
+        secededFrom: -1,
         chargedUs: 0,
         isWithdrawing: false,
         stop: null,
@@ -269,10 +311,10 @@ export class WorkerCore {
   }
 
   #runEnded(ended: RunEnded, nowMs: number): void {
-    const run = this.#slotted(ended.run);
+    const run = this.#begun(ended.run);
     if (run === undefined) return;
-    recordDuration(run.fn, ended.durationUs);
-    this.#slots.leave(run, nowMs);
+    recordRun(run.fn, ended.durationUs, ended.sizeBytes);
+    this.#leaveSlot(run, nowMs);
     this.#outbox.finished(ended);
     if (run.stop !== null) this.#outbox.kept(run.run);
     const ready = this.#data.add(run.task, ended.sizeBytes);
@@ -281,7 +323,7 @@ export class WorkerCore {
   }
 
   #runFailed(run: WorkerRun, why: Failure, durationUs: number, nowMs: number): void {
-    this.#slots.leave(run, nowMs);
+    this.#leaveSlot(run, nowMs);
     if (run.stop === 'running' && why.code === 'ERR_CANCELLED') {
       // It ended by itself, on being told to.
       this.#outbox.stopped(run.run);
@@ -289,10 +331,45 @@ export class WorkerCore {
       return;
     }
     const { code, message, origin, worker, error, name } = why;
-    const named = failure(code, message, origin === '' ? run.key : origin, worker ?? this.#name, error, name);
+    const named = failure(
+      code,
+      message,
+      origin === '' ? run.key : origin,
+      worker ?? this.#name,
+      error,
+      name,
+    );
     this.#outbox.failed(run.run, named, durationUs);
     if (run.stop !== null) this.#outbox.kept(run.run);
     this.#end(run);
+  }
+
+  /** A run goes on without a slot; what it was asked meanwhile is seen to now. */
+  #runSeceded(id: number, nowMs: number): void {
+    const run = this.#slotted(id);
+    if (run === undefined) return;
+    const { slot, stop, isWithdrawing } = run;
+    this.#slots.leave(run, nowMs);
+    run.state = 'seceded';
+    run.secededFrom = slot;
+    this.#outbox.seceded(id);
+    if (isWithdrawing) this.#stopSeceded(run, stop);
+  }
+
+  #stopSeceded(run: WorkerRun, stop: WorkerRun['stop']): void {
+    const { run: id, key, secededFrom: slot } = run;
+    if (stop === 'running') {
+      run.stop = stop;
+      const reason = `${key} was cancelled`;
+      this.#out.push({ do: 'interrupt', slot, run: id, code: 'ERR_CANCELLED', reason });
+    } else if (stop === 'unstarted') {
+      run.stop = null;
+      this.#outbox.kept(id);
+    }
+  }
+
+  #leaveSlot(run: WorkerRun, nowMs: number): void {
+    if (run.state === 'slotted') this.#slots.leave(run, nowMs);
   }
 
   #slotEmptied(event: SlotEmptied): void {
@@ -348,7 +425,48 @@ export class WorkerCore {
       this.#outbox.stopped(run.run);
       this.#end(run);
     }
-    this.#ready.pushFront(runs.filter((run) => run.stop === null));
+    const kept = runs.filter((run) => run.stop === null);
+    for (const run of kept) {
+      run.state = 'waiting';
+      this.#data.requireAgain(run);
+    }
+    this.#ready.pushFront(kept.filter((run) => run.missing === 0));
+  }
+
+  /** Gives slots what is ready, as far as there is memory for it, and sees to the memory. */
+  #begin(nowMs: number): void {
+    const { fn } = this.#ready.peek() ?? { fn: null };
+    const busy = this.#slots.all().flatMap(({ runs: [first] }) => first?.fn ?? []);
+    if (this.#memory.makeRoom(fn, busy, nowMs)) this.#slots.fill(this.#ready, nowMs, this.#out);
+    const isBusy = this.#ready.size > 0 || this.#slots.executing().length > 0;
+    this.#memory.balance(nowMs, isBusy);
+    if (this.#memory.isPaused === this.#isPaused) return;
+    this.#isPaused = !this.#isPaused;
+    this.#pausedOrResumed();
+  }
+
+  /** Pausing began or ended: the scheduler hears at once, and gets back what was not started. */
+  #pausedOrResumed(): void {
+    this.#beat();
+    if (!this.#isPaused) return;
+    const unstarted = [...this.#runs.values()].filter(
+      (run) => run.state === 'waiting' || run.state === 'ready',
+    );
+    const behind = this.#slots.all().flatMap((slot) => waitingInSlot(slot));
+    this.#stop(
+      [...unstarted, ...behind].map(({ run }) => run),
+      'unstarted',
+    );
+  }
+
+  #beat(): void {
+    const metrics = this.#metrics;
+    if (metrics === null) return;
+    const { spilledBytes } = this.#data;
+    const told = workerMetrics({ ...metrics, spilledBytes, paused: this.#isPaused });
+    const seceded = [...this.#runs.values()].filter((run) => run.state === 'seceded');
+    const executing = [...this.#slots.executing(), ...seceded.map(({ run }) => run)];
+    this.#outbox.message(workerHeartbeat(told, executing));
   }
 
   #stop(ids: readonly number[], stop: 'running' | 'unstarted'): void {
@@ -358,6 +476,10 @@ export class WorkerCore {
       if (run === undefined) {
         // Ended already: its end is on its way to the scheduler.
         this.#outbox.kept(id);
+        continue;
+      }
+      if (run.state === 'seceded') {
+        if (run.stop !== 'running') this.#stopSeceded(run, stop);
         continue;
       }
       if (run.state !== 'slotted') {
@@ -390,7 +512,7 @@ export class WorkerCore {
 
   #close(reason: string): void {
     for (const run of this.#runs.values()) {
-      if (run.state === 'slotted') continue;
+      if (run.state === 'slotted' || run.state === 'seceded') continue;
       this.#outbox.stopped(run.run);
     }
     this.#outbox.flush(this.#out);
@@ -406,6 +528,12 @@ export class WorkerCore {
     this.#runs.delete(run.run);
     this.#data.release(run);
     this.#functions.release(run.fn);
+  }
+
+  /** A run that may end, in a slot or without one. */
+  #begun(id: number): WorkerRun | undefined {
+    const run = this.#runs.get(id);
+    return run?.state === 'seceded' ? run : this.#slotted(id);
   }
 
   /** A run that a slot may report about; reports about others are counted and dropped. */

@@ -5,6 +5,7 @@ import {
   parseAddress,
   parseDuration,
   parseHeartbeatTimeout,
+  parseMemoryFractions,
   parseMemoryLimit,
   parsePortRange,
   parseResources,
@@ -81,11 +82,19 @@ const program = defineProgram({
     memoryLimit: {
       value: 'SIZE',
       description:
-        'memory of each worker: auto, 0 (no limit), a fraction, 5GB, 5GiB. The scheduler is told, ' +
-        'and the nanny kills a worker process that reaches 95 percent. Not enforced without a ' +
-        'nanny, nor off Linux; memory of commands does not count; nothing is spilled to disk yet',
+        'memory of each worker process: auto (its share by threads), 0 (no limit), a fraction, ' +
+        '5GB, 5GiB. Results are spilled to the local directory before it is reached. What ' +
+        'commands take is not part of it',
       parse: memoryLimit,
       default: 'auto',
+    },
+    memoryFractions: {
+      value: 'LIST',
+      description:
+        'parts of the memory limit at which results are spilled, the worker takes no more tasks, ' +
+        'and the nanny kills it; 0 for never',
+      parse: parseMemoryFractions,
+      defaultText: 'target=0.6 spill=0.7 pause=0.8 terminate=0.95',
     },
     localDirectory: {
       value: 'DIR',
@@ -175,7 +184,7 @@ function planWorkers(
 ): WorkerPlan {
   const { options, positional } = commandLine;
   const { nthreads, nworkers, executor, name, resources, localDirectory, nanny } = options;
-  const { host = options.interface, workerPort: ports } = options;
+  const { host = options.interface, workerPort: ports, memoryFractions } = options;
   const { cores, memoryBytes: totalBytes } = allocation;
   const slots = slotsOf(nthreads, nworkers, cores);
   if (ports[0] !== 0 && ports.length < slots.length) {
@@ -204,6 +213,7 @@ function planWorkers(
     ...(host === undefined ? {} : { host }),
     ports,
     nanny,
+    ...(memoryFractions === undefined ? {} : { memoryFractions }),
   };
   const workers: WorkerProcessOptions[] = [];
   for (const [index, slotCount] of slots.entries()) {

@@ -1,10 +1,12 @@
 import {
   FarmError,
   failure,
+  formatBytes,
   getRelayed,
   LIMITS,
   type Connection,
   type FunctionExecutor,
+  type Failure,
   type Logger,
   type PeerMessage,
   type WorkerBoundMessage,
@@ -12,21 +14,35 @@ import {
 } from '@farm/protocol';
 
 import {
+  memoryPolicy,
   WorkerCore,
   type Execute,
   type Interrupt,
+  type Load,
+  type MemoryFractions,
+  type Spill,
   type WorkerEvent,
   type WorkerInstruction,
 } from '../core/index.ts';
+import { collectGarbage } from './collect-garbage.ts';
 import { InputFetcher } from './data/input-fetcher.ts';
 import { serveData } from './data/serve-data.ts';
 import type { Store } from './data/store.ts';
 import { EventQueue } from './event-queue.ts';
 import { createExecutors } from './executors/create-executors.ts';
 import { FinishedHold } from './finished-hold.ts';
-import type { Executor, ExecutorResult, ExecutorRun } from './executors/executor.ts';
+import type {
+  Executor,
+  ExecutorResult,
+  ExecutorRun,
+  SchedulerContact,
+} from './executors/executor.ts';
 import { failureOf, readFunctionSpec } from './functions.ts';
+import { watchMemory } from './memory-watch.ts';
 import { ProcessMeter } from './process-metrics.ts';
+
+/** Values of so many bytes that are dropped are given back to the system at once. */
+const COLLECT_BYTES = 16_777_216;
 
 /** Options of {@link WorkerSession}. */
 export interface WorkerSessionOptions {
@@ -36,9 +52,15 @@ export interface WorkerSessionOptions {
   readonly name: string;
   /** What functions run in that do not ask for one themselves. */
   readonly functionsIn: FunctionExecutor;
+  /** Where clients in tasks connect to. */
+  readonly scheduler: SchedulerContact | undefined;
   /** Where peers reach this worker's store. */
   readonly address: string;
   readonly nthreads: number;
+  /** Null for none: nothing is spilled then. */
+  readonly memoryLimitBytes: number | null;
+  /** At which parts of the limit what is done. @default those of Dask */
+  readonly memoryFractions?: MemoryFractions | undefined;
   /** Empty; the data server serves from it. */
   readonly store: Store;
   /** Brings a connection back that lost its socket; where that fails, the connection ends. */
@@ -76,15 +98,19 @@ export class WorkerSession implements AsyncDisposable {
   readonly #broken = new Map<number, FarmError>();
   readonly #finished: FinishedHold;
   readonly #heartbeat: NodeJS.Timeout;
+  readonly #stopWatchingMemory: () => void;
   #wake: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
+  #isCollecting = false;
 
   constructor(options: WorkerSessionOptions) {
     const { connection, heartbeatMs, name, address, nthreads, dialPeer, output } = options;
+    const { memoryLimitBytes, memoryFractions, store } = options;
     this.#options = options;
     this.ended = this.#end.promise;
+    const memory = memoryPolicy(memoryLimitBytes, memoryFractions);
     this.#finished = new FinishedHold((message) => connection.send(message));
-    this.#core = new WorkerCore({ nthreads, name, address });
+    this.#core = new WorkerCore({ nthreads, name, address, memory });
     this.#events = new EventQueue((events) => this.#handle(events));
     this.#fetcher = new InputFetcher({
       dialPeer,
@@ -96,6 +122,7 @@ export class WorkerSession implements AsyncDisposable {
       slots: nthreads,
       workerName: name,
       functionsIn: options.functionsIn,
+      scheduler: options.scheduler,
       prewarm: true,
       handlers: {
         ended: (_slot, results) => this.#runsEnded(results),
@@ -103,6 +130,7 @@ export class WorkerSession implements AsyncDisposable {
           this.#tasks.delete(run);
           this.#post({ kind: 'run-erred', nowMs: now(), run, failure: why, durationUs });
         },
+        seceded: (_slot, run) => this.#post({ kind: 'run-seceded', nowMs: now(), run }),
         emptied: (slot, failed, unstarted) => {
           if (failed !== null) this.#tasks.delete(failed.run);
           for (const run of unstarted) this.#tasks.delete(run);
@@ -111,6 +139,13 @@ export class WorkerSession implements AsyncDisposable {
         output: (_slot, stream, text) => output(stream, text),
       },
     });
+    store.onLost = (task, reason) => this.#lost(task, reason);
+    this.#stopWatchingMemory =
+      memory === null
+        ? () => {}
+        : watchMemory((rssBytes) => {
+            this.#post({ kind: 'memory-sampled', nowMs: now(), rssBytes });
+          });
     this.#heartbeat = setInterval(() => this.#beat(), Math.max(100, heartbeatMs));
     connection.listen({
       messages: (batch) => this.#hear(batch),
@@ -146,6 +181,7 @@ export class WorkerSession implements AsyncDisposable {
     this.#end.resolve({ how: 'exit', reason: 'closed' });
     this.#events.close();
     clearInterval(this.#heartbeat);
+    this.#stopWatchingMemory();
     clearTimeout(this.#wake);
     this.#finished.flush();
     this.#meter[Symbol.dispose]();
@@ -180,6 +216,9 @@ export class WorkerSession implements AsyncDisposable {
       storedBytes: store.totalBytes,
       executing,
       queued,
+      // The core knows these.
+      spilledBytes: 0,
+      paused: false,
     };
     this.#post({ kind: 'heartbeat-due', nowMs: now(), metrics });
   }
@@ -191,6 +230,11 @@ export class WorkerSession implements AsyncDisposable {
       if (task === undefined) return [];
       this.#tasks.delete(run);
       const sizeBytes = value.byteLength;
+      const tooLarge = this.#whyTooLarge(sizeBytes);
+      if (tooLarge !== null) {
+        this.#post({ kind: 'run-erred', nowMs: now(), run, failure: tooLarge, durationUs });
+        return [];
+      }
       store.set(task, alone(value));
       const inline = sizeBytes <= LIMITS.inlineValueBytesMax ? value : null;
       return [{ run, sizeBytes, value: inline, durationUs }];
@@ -231,7 +275,20 @@ export class WorkerSession implements AsyncDisposable {
         store.set(instruction.task, instruction.value.slice());
         break;
       case 'drop':
-        store.drop(instruction.tasks);
+        if (store.drop(instruction.tasks) >= COLLECT_BYTES) this.#collectSoon();
+        break;
+      case 'spill':
+        void this.#spill(instruction);
+        break;
+      case 'evict':
+        store.evict(instruction.task);
+        this.#collectSoon();
+        break;
+      case 'load':
+        void this.#load(instruction);
+        break;
+      case 'collect':
+        collectGarbage();
         break;
       case 'fetch':
         void this.#fetch(instruction.task, instruction.sizeBytes, instruction.holders);
@@ -294,6 +351,49 @@ export class WorkerSession implements AsyncDisposable {
     const why = failure(code, reason, '', this.#options.name, null);
     // Where it is false the run has ended, and its end is in the queue.
     this.#executors.interrupt(slot, run, why);
+  }
+
+  async #spill({ task, transfer }: Spill): Promise<void> {
+    try {
+      if (!(await this.#options.store.spill(task))) return;
+      this.#post({ kind: 'value-spilled', nowMs: now(), task, transfer });
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#post({ kind: 'spill-failed', nowMs: now(), task, transfer, reason });
+    }
+  }
+
+  async #load({ task, transfer }: Load): Promise<void> {
+    try {
+      await this.#options.store.load(task);
+      this.#post({ kind: 'value-loaded', nowMs: now(), task, transfer });
+    } catch (error) {
+      this.#lost(task, error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #lost(task: number, reason: string): void {
+    this.#post({ kind: 'value-lost', nowMs: now(), task, reason });
+  }
+
+  /** Once for all that this turn of the event loop gives up, where memory counts. */
+  #collectSoon(): void {
+    if (this.#isCollecting || this.#options.memoryLimitBytes === null) return;
+    this.#isCollecting = true;
+    setImmediate(() => {
+      this.#isCollecting = false;
+      collectGarbage();
+    });
+  }
+
+  /** Why a result cannot be kept; null where it can. */
+  #whyTooLarge(sizeBytes: number): Failure | null {
+    const { memoryLimitBytes, name } = this.#options;
+    if (memoryLimitBytes === null || sizeBytes <= memoryLimitBytes) return null;
+    const message =
+      `the result takes ${formatBytes(sizeBytes)}, more than the memory limit of worker ${name}, ` +
+      `${formatBytes(memoryLimitBytes)}: return less, write it to a file, or raise --memory-limit`;
+    return failure('ERR_RESULT', message, '', name, null);
   }
 
   async #fetch(task: number, sizeBytes: number, holders: readonly string[]): Promise<void> {

@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 
 import {
   dial,
@@ -26,12 +26,14 @@ import { nanoid } from 'nanoid';
 import { DEFAULT_SCHEDULER_PORT, findScheduler, type SchedulerTarget } from './find-scheduler.ts';
 import { outgoingHost } from './data/contact-host.ts';
 import { DataServer } from './data/data-server.ts';
+import type { MemoryFractions } from '../core/index.ts';
 import { Store } from './data/store.ts';
 import {
   defaultLocalDirectory,
   makeLocalDirectory,
   type LocalDirectory,
 } from './local-directory.ts';
+import type { SchedulerContact } from './executors/executor.ts';
 import { packageVersion } from './package-version.ts';
 import { WorkerSession, type SessionEnd } from './session.ts';
 
@@ -72,10 +74,13 @@ export interface WorkerOptions {
   /** @default none */
   readonly resources?: ResourceAmounts;
   /**
-   * Told to the scheduler; a nanny holds the process to it.
+   * Resident memory of the process: results are spilled to files and tasks refused before it is
+   * reached, and a nanny kills a process that comes close to it all the same.
    * @default null (no limit)
    */
   readonly memoryLimitBytes?: number | null;
+  /** At which parts of the limit that happens. @default 0.6, 0.7, 0.8 and 0.95, as in Dask */
+  readonly memoryFractions?: MemoryFractions;
   /** @default a directory for this user in the system's directory for temporary files */
   readonly localDirectory?: string;
   /**
@@ -302,14 +307,19 @@ export class Worker implements AsyncDisposable {
       ...livenessOf(this.#options.heartbeatTimeoutMs),
     });
     this.#lostAtMs = null;
-    this.#store = new Store();
+    this.#store = new Store(
+      this.#directory === undefined ? null : join(this.#directory.path, 'spill'),
+    );
     const session = new WorkerSession({
       connection,
       heartbeatMs: welcome.heartbeatMs,
       name: this.name,
       functionsIn: this.#options.executor ?? 'threads',
+      scheduler: contactOf(this.#options),
       address: data.address,
       nthreads,
+      memoryLimitBytes,
+      memoryFractions: this.#options.memoryFractions,
       store: this.#store,
       reconnect: () => {
         this.#lostAtMs = performance.now();
@@ -413,6 +423,12 @@ export class Worker implements AsyncDisposable {
         return this.#hasConnected && error.code !== 'ERR_VERSION' && error.code !== 'ERR_ADDRESS';
     }
   }
+}
+
+/** What a client in a task is told of the scheduler; its token it finds by itself. */
+function contactOf({ schedulerFile, address }: WorkerOptions): SchedulerContact | undefined {
+  if (schedulerFile !== undefined) return { schedulerFile: resolve(schedulerFile) };
+  return address === undefined ? undefined : { address };
 }
 
 interface LostSession {

@@ -8,21 +8,29 @@ import {
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
-import { WorkerCore, type WorkerEvent } from '../../src/core/index.ts';
+import { memoryPolicy, WorkerCore, type WorkerEvent } from '../../src/core/index.ts';
 import { aFailure, aRun, defined, said } from './builders.ts';
+
+/** Every value is large enough to be spilled, and a few of them are too many for the memory. */
+const BYTES = 20_000;
+const LIMIT_BYTES = 3 * BYTES;
 
 /** Slots that do what a fair die says: a model of the shell's executors, store and peers. */
 class ModelShell {
   readonly core: WorkerCore;
   readonly slots: { readonly runs: { readonly run: number; readonly task: number }[] }[];
-  readonly store = new Set<number>();
+  /** Where each value is: in memory, in a file, or both. */
+  readonly store = new Map<number, { isInMemory: boolean; hasFile: boolean }>();
+  readonly writing: { readonly task: number; readonly transfer: number }[] = [];
+  readonly reading: { readonly task: number; readonly transfer: number }[] = [];
   readonly fetching: number[] = [];
   readonly inbox: WorkerEvent[] = [];
   readonly said: WorkerMessage[] = [];
   nowMs = 0;
 
   constructor(nthreads: number) {
-    this.core = new WorkerCore({ nthreads, name: 'w', address: null });
+    const memory = memoryPolicy(LIMIT_BYTES);
+    this.core = new WorkerCore({ nthreads, name: 'w', address: null, memory });
     this.slots = Array.from({ length: nthreads }, () => ({ runs: [] }));
     this.inbox.push(defined(1), defined(2), defined(3));
     this.drain();
@@ -39,7 +47,9 @@ class ModelShell {
         case 'execute': {
           const slot = this.slots[instruction.slot];
           for (const { run, task, inputs } of instruction.runs) {
-            for (const input of inputs) expect(this.store, `input of ${run}`).toContain(input);
+            for (const input of inputs) {
+              expect(this.store.get(input)?.isInMemory, `input of ${run}`).toBe(true);
+            }
             slot?.runs.push({ run, task });
           }
           break;
@@ -60,12 +70,25 @@ class ModelShell {
           }
           break;
         case 'keep':
-          this.store.add(instruction.task);
+          this.put(instruction.task);
           break;
         case 'drop':
           for (const task of instruction.tasks) {
             expect(this.store.delete(task), `${task} is in the store`).toBe(true);
           }
+          break;
+        case 'spill':
+          this.writing.push(instruction);
+          break;
+        case 'evict': {
+          const held = this.store.get(instruction.task);
+          expect(held?.hasFile, `${instruction.task} has a file`).toBe(true);
+          if (held !== undefined) held.isInMemory = false;
+          break;
+        }
+        case 'load':
+          expect(this.store.get(instruction.task)?.hasFile).toBe(true);
+          this.reading.push(instruction);
           break;
         case 'fetch':
           this.fetching.push(instruction.task);
@@ -85,13 +108,13 @@ class ModelShell {
 
   end(slot: number, count: number): void {
     const ended = this.slots[slot]?.runs.splice(0, count) ?? [];
-    for (const { task } of ended) this.store.add(task);
+    for (const { task } of ended) this.put(task);
     this.inbox.push({
       kind: 'runs-ended',
       nowMs: this.nowMs,
       ended: ended.map(({ run }) => ({
         run,
-        sizeBytes: 9,
+        sizeBytes: BYTES,
         value: run % 2 === 0 ? new Uint8Array([run % 256]) : null,
         durationUs: (run * 7_919) % 3_000,
       })),
@@ -111,13 +134,41 @@ class ModelShell {
     });
   }
 
+  put(task: number): void {
+    this.store.set(task, { isInMemory: true, hasFile: false });
+  }
+
+  /** A file is written, or cannot be. What was dropped or replaced meanwhile is not reported. */
+  write(isWritten: boolean): void {
+    const next = this.writing.shift();
+    const held = next === undefined ? undefined : this.store.get(next.task);
+    if (next === undefined || held === undefined) return;
+    const { nowMs } = this;
+    if (isWritten) {
+      held.hasFile = true;
+      this.inbox.push({ kind: 'value-spilled', nowMs, ...next });
+    } else this.inbox.push({ kind: 'spill-failed', nowMs, ...next, reason: 'ENOSPC' });
+  }
+
+  /** A file is read, or turns out to be damaged. */
+  read(isSound: boolean): void {
+    const next = this.reading.shift();
+    const held = next === undefined ? undefined : this.store.get(next.task);
+    if (next === undefined || held === undefined) return;
+    const { nowMs } = this;
+    if (isSound) {
+      held.isInMemory = true;
+      this.inbox.push({ kind: 'value-loaded', nowMs, ...next });
+    } else this.inbox.push({ kind: 'value-lost', nowMs, task: next.task, reason: 'damaged' });
+  }
+
   arrive(position: number, isThere: boolean): void {
     const [task] = this.fetching.splice(position % Math.max(1, this.fetching.length), 1);
     if (task === undefined) return;
-    if (isThere) this.store.add(task);
+    if (isThere) this.put(task);
     this.inbox.push(
       isThere
-        ? { kind: 'input-fetched', nowMs: this.nowMs, task, sizeBytes: 9 }
+        ? { kind: 'input-fetched', nowMs: this.nowMs, task, sizeBytes: BYTES }
         : { kind: 'input-failed', nowMs: this.nowMs, task, holders: [], reason: 'gone' },
     );
   }
@@ -133,25 +184,64 @@ const step = fc.record({
     'stop',
     'free',
     'arrive',
+    'arrive',
+    'arrive',
     'lose',
     'wake',
+    'write',
+    'write',
+    'spoil',
+    'read',
+    'read',
+    'damage',
+    'memory',
   ),
   a: fc.nat(1_000),
   b: fc.nat(1_000),
   isDrained: fc.boolean(),
 });
 
+/** Mostly runs that use each other's results, so that values are spilled and loaded. */
+const dataStep = fc.record({
+  what: fc.constantFrom(
+    'run',
+    'end',
+    'end',
+    'end',
+    'write',
+    'write',
+    'read',
+    'read',
+    'read',
+    'spoil',
+    'damage',
+    'memory',
+    'empty',
+    'free',
+  ),
+  a: fc.nat(1_000),
+  b: fc.nat(1_000).map((b) => 2 * b),
+  isDrained: fc.constantFrom(true, true, true, false),
+});
+
 test('whatever happens, every run ends once, inputs are there, and nothing is left over', () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 4 }),
-      fc.array(step, { maxLength: 150 }),
+      fc.oneof(
+        fc.array(step, { maxLength: 150 }),
+        fc.array(dataStep, { minLength: 80, maxLength: 200 }),
+      ),
       (nthreads, steps) => {
         const shell = new ModelShell(nthreads);
         let nextRun = 1;
         const inputs = (seed: number): readonly RunDependency[] =>
           Array.from({ length: seed % 4 }, (_, index) => {
-            const task = 1_000 + ((seed + index * index) % 6);
+            // Values of elsewhere, and results of runs here.
+            const isOwn = (seed >> 3) % 2 === 0 && nextRun > 12;
+            const task = isOwn
+              ? Math.max(1, nextRun - 12 - (seed % 5) + index)
+              : 1_000 + ((seed + index * index) % 6);
             const value = (seed + index) % 3 === 0 ? new Uint8Array([1]) : null;
             return runDependency(task, 9, [], value);
           });
@@ -178,7 +268,16 @@ test('whatever happens, every run ends once, inputs are there, and nothing is le
           else if (what === 'arrive') shell.arrive(a, true);
           else if (what === 'lose') shell.arrive(a, false);
           else if (what === 'wake') shell.inbox.push({ kind: 'woke', nowMs });
-          else if (what === 'free') {
+          else if (what === 'write') shell.write(true);
+          else if (what === 'spoil') shell.write(false);
+          else if (what === 'read') shell.read(true);
+          else if (what === 'damage') shell.read(false);
+          else if (what === 'memory') {
+            // Mostly below what pauses it, so that there is something to do.
+            const percent = b % 10 === 0 ? a % 100 : a % 75;
+            const rssBytes = (LIMIT_BYTES * percent) / 100;
+            shell.inbox.push({ kind: 'memory-sampled', nowMs, rssBytes });
+          } else if (what === 'free') {
             shell.inbox.push(said(free([1_000 + (a % 6), 1 + (b % nextRun)]), nowMs));
           } else {
             const runs = [1 + (a % nextRun), 1 + ((a + 1) % nextRun)];
@@ -188,10 +287,13 @@ test('whatever happens, every run ends once, inputs are there, and nothing is le
         }
 
         // Everything left comes to its end.
+        shell.inbox.push({ kind: 'memory-sampled', nowMs: shell.nowMs, rssBytes: 0 });
         for (let round = 0; round < 10_000; round++) {
           shell.drain();
           for (const slot of shell.slots.keys()) shell.end(slot, 100);
           while (shell.fetching.length > 0) shell.arrive(0, true);
+          while (shell.writing.length > 0) shell.write(true);
+          while (shell.reading.length > 0) shell.read(true);
           if (shell.core.counts().runs === 0 && shell.inbox.length === 0) break;
         }
         shell.drain();
@@ -202,10 +304,10 @@ test('whatever happens, every run ends once, inputs are there, and nothing is le
         expect(ends.toSorted((x, y) => x - y)).toEqual(
           Array.from({ length: nextRun - 1 }, (_, index) => index + 1),
         );
-        shell.inbox.push(said(free([...shell.store]), shell.nowMs));
+        shell.inbox.push(said(free([...shell.store.keys()]), shell.nowMs));
         shell.drain();
         expect(shell.core.counts()).toMatchObject({ runs: 0, ready: 0, slotted: 0, data: 0 });
-        expect([...shell.store]).toEqual([]);
+        expect([...shell.store.keys()]).toEqual([]);
       },
     ),
     { numRuns: 150 },

@@ -330,6 +330,71 @@ describe('failures', () => {
   });
 });
 
+describe('a run that waits for others', () => {
+  const seceded = (run: number): WorkerEvent => ({ kind: 'run-seceded', nowMs: 1, run });
+
+  test('leaves its slot, is told, and ends without one', () => {
+    const { core, handle } = aWorker(1);
+    handle(said(aRun([4])), said(aRun([5])));
+    const instructions = handle(seceded(4));
+    expect(messages(instructions)).toEqual([{ op: 'seceded', runs: [4] }]);
+    expect(placed(instructions)).toEqual([[0, [5]]]);
+    expect(messages(handle(ended([4])))).toMatchObject([{ op: 'finished', runs: [4] }]);
+    expect(core.counts()).toMatchObject({ runs: 1, slotted: 1 });
+    expect(messages(handle(ended([5])))).toMatchObject([{ op: 'finished', runs: [5] }]);
+    expect(core.counts()).toMatchObject({ runs: 0, slotted: 0, stray: 0 });
+  });
+
+  test('is not given again when its slot is emptied, and may fail there', () => {
+    const { core, handle } = aWorker(1);
+    handle(said(aRun([4])), said(aRun([5])));
+    handle(seceded(4));
+    const instructions = handle(
+      { kind: 'run-erred', nowMs: 2, run: 4, failure: aFailure('f-4'), durationUs: 9 },
+      {
+        kind: 'slot-emptied',
+        nowMs: 2,
+        slot: 0,
+        failed: { run: 5, failure: aFailure('f-5') },
+        unstarted: [],
+      },
+    );
+    expect(messages(instructions)).toMatchObject([
+      { op: 'run-failed', run: 4 },
+      { op: 'run-failed', run: 5 },
+    ]);
+    expect(core.counts()).toMatchObject({ runs: 0, stray: 0 });
+  });
+
+  test('is interrupted where it is, before and after it seceded', () => {
+    const { handle } = aWorker(1);
+    handle(said(aRun([4])));
+    handle(seceded(4));
+    const first = only(handle(said(stop([4], true)), said(stop([4], true))), 'interrupt');
+    expect(first).toMatchObject([{ slot: 0, run: 4 }]);
+    handle(said(aRun([5])));
+    handle(said(stop([5], true)));
+    expect(only(handle(seceded(5)), 'interrupt')).toMatchObject([{ slot: 0, run: 5 }]);
+    const late = handle({
+      kind: 'runs-withdrawn',
+      nowMs: 2,
+      slot: 0,
+      withdrawn: [],
+      started: [5],
+    });
+    expect(only(late, 'interrupt')).toEqual([]);
+  });
+
+  test('is kept where only an unstarted one is wanted back', () => {
+    const { handle } = aWorker(1);
+    handle(said(aRun([4])));
+    handle(seceded(4));
+    expect(messages(handle(said(stop([4], false))))).toEqual([
+      { op: 'stopped', runs: [], kept: [4] },
+    ]);
+  });
+});
+
 describe('stop', () => {
   test('drops runs that wait for inputs or a slot at once', () => {
     const { core, handle } = aWorker(1);
@@ -454,6 +519,8 @@ test('a heartbeat names what executes', () => {
     loopLagMs: 3,
     executing: 2,
     queued: 2,
+    spilledBytes: 0,
+    paused: false,
   });
   expect(messages(handle({ kind: 'heartbeat-due', nowMs: 1, metrics }))).toEqual([
     { op: 'worker-heartbeat', metrics, executing: [4, 6] },

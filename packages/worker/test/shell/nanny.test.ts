@@ -26,6 +26,13 @@ test('a worker that dies is started again with growing delays, five times a minu
   ]);
 });
 
+test('a worker killed for its memory is started again twenty times in ten minutes', () => {
+  const policy = new RestartPolicy();
+  const delays = Array.from({ length: 20 }, (_, index) => policy.died(index * 7_000, 'memory'));
+  expect(delays.slice(0, 5)).toEqual([100, 400, 1_600, 5_000, 5_000]);
+  expect(delays.indexOf(null)).toBe(19);
+});
+
 test('deaths of long ago do not count', () => {
   const policy = new RestartPolicy();
   for (let atMs = 0; atMs < 1_000_000; atMs += 16_000) expect(policy.died(atMs)).not.toBeNull();
@@ -95,7 +102,7 @@ test('without restarts the first crash ends it', async () => {
     spawnWorker,
   });
   nanny.start();
-  expect(await nanny.ended).toEqual({ exitCode: 1, reason: 'the worker died with signal SIGKILL' });
+  expect(await nanny.ended).toEqual({ exitCode: 1, reason: 'the worker was killed for its memory' });
 });
 
 test.runIf(process.platform === 'linux')(

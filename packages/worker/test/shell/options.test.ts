@@ -177,7 +177,7 @@ test('every option has a twin in the environment, which the command line overrul
 test('--help says what is not enforced yet', async () => {
   const { printed, exitCode } = await given('--help');
   const text = printed.replace(/\s+/g, ' ');
-  expect(text).toContain('Not enforced without a nanny');
+  expect(text).toContain('What commands take is not part of it');
   expect(text).toContain('workers serve no dashboard');
   expect(text).toContain('(default: host name and process id, env: FARM_WORKER_NAME)');
   expect(exitCode).toBe(0);

@@ -1,6 +1,19 @@
-import { expect, test } from 'vitest';
+import { randomBytes } from 'node:crypto';
+import { appendFileSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { describe, expect, onTestFinished, test } from 'vitest';
 
 import { Store } from '../../src/shell/data/store.ts';
+import { until } from './fake-scheduler.ts';
+
+async function aStore(): Promise<{ readonly store: Store; readonly directory: string }> {
+  const directory = await mkdtemp(join(tmpdir(), 'farm-store-'));
+  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  return { store: new Store(directory), directory };
+}
 
 test('keeps values by task and counts their bytes, also of those replaced and dropped', () => {
   const store = new Store();
@@ -14,4 +27,98 @@ test('keeps values by task and counts their bytes, also of those replaced and dr
   expect([store.size, store.totalBytes]).toEqual([1, 5]);
   store.clear();
   expect([store.size, store.totalBytes]).toEqual([0, 0]);
+});
+
+describe('a spilled value', () => {
+  const VALUE = new Uint8Array(randomBytes(2_500_000));
+
+  /** Much faster than comparing arrays item by item. */
+  const isValue = (value: Uint8Array | undefined): boolean =>
+    value !== undefined && Buffer.compare(value, VALUE) === 0;
+
+  test('leaves the memory when told to, and can be read in parts and loaded', async () => {
+    const { store } = await aStore();
+    store.set(1, VALUE.slice());
+    expect(await store.spill(1)).toBe(true);
+    expect(isValue(store.get(1))).toBe(true);
+    store.evict(1);
+    expect(store.get(1)).toBeUndefined();
+    expect([store.sizeOf(1), store.totalBytes]).toEqual([VALUE.byteLength, VALUE.byteLength]);
+    for (const [offset, length] of [
+      [0, 10],
+      [1_048_570, 20],
+      [1_048_576, 1_048_576],
+      [2_499_999, 100],
+      [2_500_000, 5],
+    ] as const) {
+      const part = await store.read(1, offset, length);
+      expect(Buffer.compare(part, VALUE.subarray(offset, offset + length))).toBe(0);
+    }
+    await store.load(1);
+    expect(isValue(store.get(1))).toBe(true);
+  });
+
+  test('is kept in memory as long as no file has it', async () => {
+    const { store } = await aStore();
+    store.set(1, VALUE.slice());
+    store.evict(1);
+    expect(isValue(store.get(1))).toBe(true);
+  });
+
+  test('takes its file along when it is dropped, also while that is written', async () => {
+    const { store, directory } = await aStore();
+    store.set(1, VALUE.slice());
+    store.set(2, VALUE.slice());
+    await store.spill(1);
+    const writing = store.spill(2);
+    store.drop([1, 2]);
+    expect(await writing).toBe(false);
+    await until('the files are gone', () => readdirSync(directory).length === 0);
+  });
+
+  test('is not mixed up with one that replaces it', async () => {
+    const { store } = await aStore();
+    store.set(1, VALUE.slice());
+    const writing = store.spill(1);
+    store.set(1, new Uint8Array(5));
+    expect(await writing).toBe(false);
+    store.evict(1);
+    expect(store.get(1)).toEqual(new Uint8Array(5));
+  });
+
+  test.each([
+    [
+      'a changed byte',
+      (path: string): void => {
+        const bytes = readFileSync(path);
+        bytes[2_000_000] = 255 - (bytes[2_000_000] ?? 0);
+        writeFileSync(path, bytes);
+      },
+    ],
+    ['a missing end', (path: string): void => truncateSync(path, 2_000_000)],
+  ])('with %s is refused and reported, never handed out', async (_, damage) => {
+    const { store, directory } = await aStore();
+    const lost: number[] = [];
+    store.onLost = (task) => lost.push(task);
+    store.set(1, VALUE.slice());
+    await store.spill(1);
+    store.evict(1);
+    const [name = ''] = readdirSync(directory);
+    damage(join(directory, name));
+    await expect(store.load(1)).rejects.toMatchObject({ code: 'ERR_LOST_DATA' });
+    await expect(store.read(1, 1_900_000, 300_000)).rejects.toThrow(name);
+    expect(lost).toEqual([1]);
+    // What is whole is whole.
+    expect(await store.read(1, 0, 100)).toEqual(VALUE.subarray(0, 100));
+  });
+
+  test('is as long as it was: bytes behind it are no part of it', async () => {
+    const { store, directory } = await aStore();
+    store.set(1, VALUE.slice());
+    await store.spill(1);
+    store.evict(1);
+    appendFileSync(join(directory, readdirSync(directory)[0] ?? ''), 'more');
+    await store.load(1);
+    expect(isValue(store.get(1))).toBe(true);
+  });
 });

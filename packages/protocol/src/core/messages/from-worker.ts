@@ -63,6 +63,28 @@ export function holding(tasks: readonly number[]): Holding {
   return { op: 'holding', tasks };
 }
 
+/** Results the worker held are gone: what they were spilled to is damaged. */
+export interface Lost {
+  readonly op: 'lost';
+  readonly tasks: readonly number[];
+}
+
+/** Builds a {@link Lost}. */
+export function lost(tasks: readonly number[]): Lost {
+  return { op: 'lost', tasks };
+}
+
+/** Runs that wait for other tasks: they go on without a slot until they end. */
+export interface Seceded {
+  readonly op: 'seceded';
+  readonly runs: readonly number[];
+}
+
+/** Builds a {@link Seceded}. */
+export function seceded(runs: readonly number[]): Seceded {
+  return { op: 'seceded', runs };
+}
+
 /** A copy the worker was told to fetch could not be had. */
 export interface AcquireFailed {
   readonly op: 'acquire-failed';
@@ -106,6 +128,10 @@ export interface WorkerMetrics {
   readonly loopLagMs: number;
   readonly executing: number;
   readonly queued: number;
+  /** Bytes of results that are only in files, part of `storedBytes`. */
+  readonly spilledBytes: number;
+  /** It is short of memory and takes no runs. */
+  readonly paused: boolean;
 }
 
 /** Says the worker is alive, how it is, and what it executes. */
@@ -133,6 +159,8 @@ export function workerMetrics(metrics: WorkerMetrics): WorkerMetrics {
     loopLagMs: metrics.loopLagMs,
     executing: metrics.executing,
     queued: metrics.queued,
+    spilledBytes: metrics.spilledBytes,
+    paused: metrics.paused,
   };
 }
 
@@ -172,7 +200,9 @@ export type WorkerMessage =
   | RunFailed
   | Stopped
   | Holding
+  | Lost
   | AcquireFailed
+  | Seceded
   | InputMissing
   | GetRelayed
   | DataFailed

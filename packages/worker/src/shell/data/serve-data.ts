@@ -17,7 +17,8 @@ export interface DataOutlet {
 
 /**
  * Answers a request for bytes of a value: with a chunk of at most `LIMITS.bulkChunkBytes`, or with
- * a `data-failed` message where the store lacks the value or the offset is not inside it.
+ * a `data-failed` message where the store lacks the value or the offset is not inside it. A spilled
+ * value is served from its file, a chunk at a time, and stays there.
  */
 export function serveData(
   request: GetData,
@@ -25,27 +26,32 @@ export function serveData(
   outlet: DataOutlet,
   workerName: string,
 ): void {
-  const value = store.get(request.task);
+  const { task, offset } = request;
+  const totalBytes = store.sizeOf(task);
   const fail = (problem: string): void => {
-    const message = `task ${request.task}: worker ${workerName} ${problem}`;
+    const message = `task ${task}: worker ${workerName} ${problem}`;
     const why = failure('ERR_LOST_DATA', message, '', workerName, null);
     outlet.send(dataFailed(request.request, why));
   };
-  if (value === undefined) {
+  if (totalBytes === undefined) {
     fail('does not hold its result');
     return;
   }
-  const { offset } = request;
   // The empty rest at the very end is a valid answer to a valid question.
-  if (offset > value.byteLength) {
-    fail(`holds ${value.byteLength} bytes, asked for some from ${offset}`);
+  if (offset > totalBytes) {
+    fail(`holds ${totalBytes} bytes, asked for some from ${offset}`);
     return;
   }
   const length = Math.min(request.length, LIMITS.bulkChunkBytes);
-  outlet.sendBulk({
-    request: request.request,
-    totalBytes: value.byteLength,
-    offset,
-    bytes: value.subarray(offset, offset + length),
+  const answer = (bytes: Uint8Array): void => {
+    outlet.sendBulk({ request: request.request, totalBytes, offset, bytes });
+  };
+  const value = store.get(task);
+  if (value !== undefined) {
+    answer(value.subarray(offset, offset + length));
+    return;
+  }
+  store.read(task, offset, length).then(answer, (error: unknown) => {
+    fail(`could not read it: ${error instanceof Error ? error.message : String(error)}`);
   });
 }

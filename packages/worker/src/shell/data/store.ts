@@ -1,40 +1,168 @@
-/** The results and inputs this worker holds: encoded values by the number of their task. */
+import { mkdirSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { FarmError } from '@farm/protocol';
+
+import { collectYoungGarbage } from '../collect-garbage.ts';
+import { readSpillFile, writeSpillFile, type SpillFile } from './spill-file.ts';
+
+/** Chunks that were read and sent are collected after so many bytes: memory is scarce. */
+const COLLECT_BYTES = 16_777_216;
+
+/** One value: in memory, in a file, or both. */
+interface Held {
+  value: Uint8Array | undefined;
+  file: SpillFile | undefined;
+  readonly sizeBytes: number;
+}
+
+/**
+ * The results and inputs this worker holds: encoded values by the number of their task, in memory
+ * or spilled to files.
+ */
 export class Store {
-  readonly #values = new Map<number, Uint8Array>();
+  readonly #held = new Map<number, Held>();
+  readonly #directory: string | null;
+  #hasDirectory = false;
   #totalBytes = 0;
+  #nextFile = 1;
+  /** From files, since the chunks of before were collected. */
+  #servedBytes = 0;
+  /** Told of values whose file turned out to be of no use when it was served. */
+  onLost: (task: number, reason: string) => void = () => {};
+
+  /** @param directory - Where values are spilled to; made when first needed. Null for nowhere. */
+  constructor(directory: string | null = null) {
+    this.#directory = directory;
+  }
 
   /** Number of values. */
   get size(): number {
-    return this.#values.size;
+    return this.#held.size;
   }
 
-  /** Sum of the values' sizes. */
+  /** Sum of the values' sizes, wherever they are. */
   get totalBytes(): number {
     return this.#totalBytes;
   }
 
   /** Keeps a value; the store owns its bytes from here on. An earlier one is replaced. */
   set(task: number, value: Uint8Array): void {
-    this.#totalBytes += value.byteLength - (this.#values.get(task)?.byteLength ?? 0);
-    this.#values.set(task, value);
+    this.drop([task]);
+    const sizeBytes = value.byteLength;
+    this.#totalBytes += sizeBytes;
+    this.#held.set(task, { value, file: undefined, sizeBytes });
   }
 
+  /** A value that is in memory. */
   get(task: number): Uint8Array | undefined {
-    return this.#values.get(task);
+    return this.#held.get(task)?.value;
   }
 
-  /** Forgets values; unknown ones are passed over. */
-  drop(tasks: readonly number[]): void {
+  /** Bytes of a value, wherever it is; undefined where it is not held. */
+  sizeOf(task: number): number | undefined {
+    return this.#held.get(task)?.sizeBytes;
+  }
+
+  /**
+   * Forgets values, and removes their files; unknown ones are passed over. Returns the bytes that
+   * were in memory.
+   */
+  drop(tasks: readonly number[]): number {
+    let memoryBytes = 0;
     for (const task of tasks) {
-      const value = this.#values.get(task);
-      if (value === undefined) continue;
-      this.#totalBytes -= value.byteLength;
-      this.#values.delete(task);
+      const held = this.#held.get(task);
+      if (held === undefined) continue;
+      this.#totalBytes -= held.sizeBytes;
+      this.#held.delete(task);
+      memoryBytes += held.value?.byteLength ?? 0;
+      if (held.file !== undefined) void remove(held.file.path);
     }
+    return memoryBytes;
   }
 
   clear(): void {
-    this.#values.clear();
-    this.#totalBytes = 0;
+    this.drop([...this.#held.keys()]);
+  }
+
+  /**
+   * Writes a value to a file, and keeps it in memory. Returns whether it is still the same value
+   * that is held then.
+   *
+   * @throws what the system said: the value stays in memory only.
+   */
+  async spill(task: number): Promise<boolean> {
+    const held = this.#held.get(task);
+    if (held?.value === undefined || held.file !== undefined) return held?.file !== undefined;
+    const path = join(this.#spillDirectory(), `${task}-${this.#nextFile++}`);
+    const file = await writeSpillFile(path, held.value);
+    if (this.#held.get(task) !== held) {
+      await remove(path);
+      return false;
+    }
+    held.file = file;
+    return true;
+  }
+
+  /** Gives up the memory of a value that is in a file. */
+  evict(task: number): void {
+    const held = this.#held.get(task);
+    if (held?.file !== undefined) held.value = undefined;
+  }
+
+  /**
+   * Reads a spilled value into memory. Its file stays, so that it can be given up again at once.
+   *
+   * @throws FarmError `ERR_LOST_DATA` where that cannot be done.
+   */
+  async load(task: number): Promise<void> {
+    const held = this.#held.get(task);
+    if (held === undefined || held.value !== undefined || held.file === undefined) return;
+    const value = await readSpillFile(held.file);
+    if (this.#held.get(task) === held) held.value = value;
+  }
+
+  /**
+   * Part of a value: of a spilled one only what is asked for is read.
+   *
+   * @throws FarmError `ERR_LOST_DATA` where it is not held, or its file is of no use.
+   */
+  async read(task: number, offset: number, length: number): Promise<Uint8Array> {
+    const held = this.#held.get(task);
+    if (held?.value !== undefined) return held.value.subarray(offset, offset + length);
+    if (held?.file === undefined) throw new FarmError('ERR_LOST_DATA', `${task} is not held`);
+    try {
+      const bytes = await readSpillFile(held.file, offset, length);
+      this.#servedBytes += bytes.byteLength;
+      if (this.#servedBytes >= COLLECT_BYTES) {
+        this.#servedBytes = 0;
+        collectYoungGarbage();
+      }
+      return bytes;
+    } catch (error) {
+      // Where it was dropped meanwhile, nobody minds.
+      if (this.#held.get(task) === held && held.value === undefined) {
+        this.onLost(task, error instanceof Error ? error.message : String(error));
+      }
+      throw error;
+    }
+  }
+
+  #spillDirectory(): string {
+    if (this.#directory === null) {
+      throw new FarmError('ERR_INTERNAL', 'a store without a directory cannot spill');
+    }
+    if (!this.#hasDirectory) mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+    this.#hasDirectory = true;
+    return this.#directory;
+  }
+}
+
+async function remove(path: string): Promise<void> {
+  try {
+    await rm(path, { force: true });
+  } catch {
+    // The worker's directory is removed as a whole at its end.
   }
 }

@@ -3,13 +3,12 @@ import { fileURLToPath } from 'node:url';
 
 import { EXIT_WITH_STDIN, formatBytes, type Logger, type PreviousDeath } from '@farm/protocol';
 
+import { MEMORY_FRACTIONS } from '../../core/index.ts';
 import type { WorkerEnd, WorkerOptions } from '../worker.ts';
 import { residentBytes } from './resident-memory.ts';
-import { RestartPolicy } from './restart-policy.ts';
+import { RestartPolicy, type DeathCause } from './restart-policy.ts';
 
 const MEMORY_LOOK_MS = 200;
-/** Part of the memory limit at which a worker is killed (Dask's `memory.terminate`). */
-const TERMINATE_FRACTION = 0.95;
 /** A worker that was asked to end and has not after this long is killed. */
 const END_MS = 15_000;
 
@@ -20,6 +19,8 @@ const LOG_TAIL_LENGTH = 2_000;
 interface Watch {
   rssBytes: number | null;
   logTail: string;
+  /** The nanny has killed it, since it took too much. */
+  isKilledForMemory: boolean;
 }
 
 /** What a worker process is told, as JSON in its arguments. */
@@ -67,7 +68,7 @@ export class Nanny {
     const { worker, spawnWorker = spawnWorkerProcess, logger } = this.#options;
     const child = spawnWorker({ ...worker, previousDeath: this.#death?.() ?? null });
     this.#child = child;
-    const watch: Watch = { rssBytes: null, logTail: '' };
+    const watch: Watch = { rssBytes: null, logTail: '', isKilledForMemory: false };
     // What it writes goes on to this process's own standard error, and the end of it is kept.
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       process.stderr.write(text);
@@ -83,8 +84,12 @@ export class Nanny {
     child.once('exit', (code, signal) => {
       stopWatching();
       // The end of its log may still be on its way.
-      this.#death = () => ({ pid: child.pid ?? 0, exitCode: code, signal, ...watch });
-      this.#exited(child, code, signal);
+      const pid = child.pid ?? 0;
+      this.#death = () => {
+        const { rssBytes, logTail } = watch;
+        return { pid, exitCode: code, signal, rssBytes, logTail };
+      };
+      this.#exited(child, code, signal, watch.isKilledForMemory);
     });
     logger.debug('started a worker process', { pid: child.pid });
   }
@@ -107,7 +112,12 @@ export class Nanny {
     this.#timer = setTimeout(() => child.kill('SIGKILL'), END_MS);
   }
 
-  #exited(child: ChildProcess, code: number | null, signal: NodeJS.Signals | null): void {
+  #exited(
+    child: ChildProcess,
+    code: number | null,
+    signal: NodeJS.Signals | null,
+    isKilledForMemory: boolean,
+  ): void {
     if (this.#child !== child) return;
     const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
     if (this.#isStopping) {
@@ -116,10 +126,11 @@ export class Nanny {
     } else if (code === 0 || code === 1 || code === 2) {
       // The worker decided to end, and said why.
       this.#end.resolve({ exitCode: code, reason: `the worker ended with ${how}` });
-    } else this.#died(child, `died with ${how}`);
+    } else if (isKilledForMemory) this.#died(child, 'was killed for its memory', 'memory');
+    else this.#died(child, `died with ${how}`);
   }
 
-  #died(child: ChildProcess, how: string): void {
+  #died(child: ChildProcess, how: string, cause: DeathCause = 'crash'): void {
     if (this.#child !== child) return;
     this.#child = undefined;
     const { logger, isRestarting } = this.#options;
@@ -129,9 +140,11 @@ export class Nanny {
       this.#end.resolve({ exitCode: 1, reason: `the worker ${how}` });
       return;
     }
-    const delayMs = this.#policy.died(performance.now());
+    const delayMs = this.#policy.died(performance.now(), cause);
     if (delayMs === null) {
-      const reason = `the worker ${how}, for the fifth time in a minute; not started again`;
+      const often =
+        cause === 'crash' ? 'the fifth time in a minute' : 'the 20th time in ten minutes';
+      const reason = `the worker ${how}, for ${often}; not started again`;
       logger.error(reason, { pid });
       this.#end.resolve({ exitCode: 1, reason });
       return;
@@ -144,16 +157,19 @@ export class Nanny {
   #watchMemory(child: ChildProcess, watch: Watch): () => void {
     const { logger, worker } = this.#options;
     const { pid } = child;
-    const { memoryLimitBytes = null } = worker;
+    const { memoryLimitBytes = null, memoryFractions = MEMORY_FRACTIONS } = worker;
+    const { terminate } = memoryFractions;
+    const mostBytes = terminate === 0 ? Infinity : terminate * (memoryLimitBytes ?? Infinity);
     if (pid === undefined) return () => {};
     const timer = setInterval(() => {
       const rssBytes = residentBytes(pid);
       if (rssBytes === undefined) return;
       watch.rssBytes = rssBytes;
-      if (memoryLimitBytes === null || rssBytes < memoryLimitBytes * TERMINATE_FRACTION) return;
+      if (memoryLimitBytes === null || rssBytes < mostBytes) return;
+      watch.isKilledForMemory = true;
       logger.error(
         `the worker takes ${formatBytes(rssBytes)} of memory, more than ` +
-          `${TERMINATE_FRACTION * 100}% of its limit ${formatBytes(memoryLimitBytes)}: killing it`,
+          `${terminate * 100}% of its limit ${formatBytes(memoryLimitBytes)}: killing it`,
         { pid },
       );
       clearInterval(timer);

@@ -2,9 +2,10 @@
 import type { ResourceAmounts } from '@farm/protocol/core';
 import { workerData } from 'node:worker_threads';
 
+import { collectGarbage } from '../../collect-garbage.ts';
 import { type Outcome, runFunction } from './run-function.ts';
 import { LaneWriter } from './run-lane.ts';
-import { inTask, provideTaskContext, RunningTask } from './running-task.ts';
+import { endOrSecession, inTask, provideTaskContext, RunningTask } from './running-task.ts';
 import { TaskFunctions } from './task-functions.ts';
 import { guardTasks, TaskSurroundings } from './task-guard.ts';
 import type {
@@ -14,6 +15,7 @@ import type {
   RecordMessage,
   RetireMessage,
   RunsMessage,
+  SecededMessage,
   ThreadBoundMessage,
   ThreadData,
 } from './thread-messages.ts';
@@ -21,11 +23,13 @@ import { redirectOutput } from './thread-output.ts';
 
 /** Results wait in the lane for at most about this long while further runs execute. */
 const NOTIFY_AFTER_MS = 0.5;
+/** After a result of this size what the task left behind is given back to the system at once. */
+const COLLECT_BYTES = 16_777_216;
 
 const NO_RESOURCES: ResourceAmounts = [];
 
 // SAFE: the thread slot starts this file with exactly this.
-const { port, lane: laneMemory, workerName, slot } = workerData as ThreadData;
+const { port, lane: laneMemory, workerName, slot, scheduler } = workerData as ThreadData;
 const lane = new LaneWriter(laneMemory);
 const functions = new TaskFunctions(workerName);
 const waiting: RunsMessage[] = [];
@@ -33,6 +37,8 @@ let isWorking = false;
 let isHarmed = false;
 let notifiedMs = 0;
 let hasNews = false;
+/** Runs that go on without the slot, by sequence number. */
+const seceded = new Map<number, RunningTask>();
 let executing: { readonly sequence: number; readonly task: RunningTask } | undefined;
 
 redirectOutput(port, lane);
@@ -47,7 +53,7 @@ guardTasks({
   },
   harmed: () => {
     isHarmed = true;
-    if (!isWorking) retire();
+    if (!isWorking) retireIfHarmed();
   },
 });
 
@@ -58,6 +64,9 @@ port.on('message', (message: ThreadBoundMessage) => {
     functions.forget(message.fns);
   } else if (message.do === 'abort') {
     abort(message);
+  } else if (message.do === 'abandon') {
+    if (seceded.delete(message.sequence)) isHarmed = true;
+    if (!isWorking) retireIfHarmed();
   } else {
     waiting.push(message);
     if (!isWorking) void work();
@@ -73,10 +82,7 @@ async function work(): Promise<void> {
       const firstPiece = piece;
       piece += 1 + (batch.inputCounts?.[index] ?? 0);
       // What is left goes to a fresh thread; this one takes no more.
-      if (isHarmed) {
-        retire();
-        return;
-      }
+      if (retireIfHarmed()) return;
       if (lane.start(sequence)) {
         const startedMs = performance.now();
         if (batch.announce) notify(startedMs);
@@ -86,14 +92,22 @@ async function work(): Promise<void> {
         // as much as a small task.
         const lastPiece = piece;
         const running = inTask(task, () => runFunction(functions, batch, firstPiece, lastPiece));
-        const outcome = running instanceof Promise ? await running : running;
+        const outcome = running instanceof Promise ? await endOrSecession(task, running) : running;
         executing = undefined;
+        if (outcome === undefined) {
+          goOnWithoutSlot(sequence, task, startedMs, running);
+          lane.pass(sequence);
+          continue;
+        }
         task.isOver = true;
         surroundings.restore();
         const endedMs = performance.now();
+        // The engine knows little of the weight of what such a task leaves behind.
+        const isLarge = outcome.bytes.byteLength >= COLLECT_BYTES;
         report(sequence, outcome, Math.min(0xffff_ffff, (endedMs - startedMs) * 1000));
         lane.pass(sequence);
         if (endedMs - notifiedMs > NOTIFY_AFTER_MS) notify(endedMs);
+        if (isLarge) collectGarbage();
       } else {
         lane.pass(sequence);
       }
@@ -101,7 +115,25 @@ async function work(): Promise<void> {
   }
   isWorking = false;
   if (hasNews) notify(performance.now());
-  if (isHarmed) retire();
+  retireIfHarmed();
+}
+
+function goOnWithoutSlot(
+  sequence: number,
+  task: RunningTask,
+  startedMs: number,
+  running: Outcome | Promise<Outcome>,
+): void {
+  seceded.set(sequence, task);
+  const message: SecededMessage = { seceded: sequence };
+  port.postMessage(message);
+  void Promise.resolve(running).then((outcome) => {
+    task.isOver = true;
+    if (seceded.delete(sequence)) {
+      post(sequence, outcome, (performance.now() - startedMs) * 1000);
+    }
+    if (!isWorking) retireIfHarmed();
+  });
 }
 
 function aTask(batch: RunsMessage, index: number, sequence: number): RunningTask {
@@ -111,30 +143,34 @@ function aTask(batch: RunsMessage, index: number, sequence: number): RunningTask
     slot,
     attempt: batch.attempts?.[index] ?? 1,
     resources: batch.resources?.[index] ?? NO_RESOURCES,
+    scheduler,
     tookSignal: () => lane.tookSignal(sequence),
   });
 }
 
 function abort({ sequence, code, message }: AbortMessage): void {
-  if (executing?.sequence !== sequence) return;
+  const task = executing?.sequence === sequence ? executing.task : seceded.get(sequence);
+  if (task === undefined) return;
   const aborted: AbortedMessage = { aborted: sequence };
   port.postMessage(aborted);
-  const { task } = executing;
   inTask(task, () => task.abort(code, message));
 }
 
-/** Asks to be replaced; takes no more runs from then on. */
-function retire(): void {
+/** Asks to be replaced, where that is due, and takes no more runs from then on. */
+function retireIfHarmed(): boolean {
+  if (!isHarmed || seceded.size > 0) return false;
   isWorking = true;
   const message: RetireMessage = { retire: true };
   port.postMessage(message);
+  return true;
 }
 
-function report(sequence: number, { kind, bytes }: Outcome, durationUs: number): void {
-  if (lane.write(sequence, kind, durationUs, bytes)) {
-    hasNews = true;
-    return;
-  }
+function report(sequence: number, outcome: Outcome, durationUs: number): void {
+  if (lane.write(sequence, outcome.kind, durationUs, outcome.bytes)) hasNews = true;
+  else post(sequence, outcome, durationUs);
+}
+
+function post(sequence: number, { kind, bytes }: Outcome, durationUs: number): void {
   // Encoded bytes are shared with nothing, so their memory can move, unless too much of it is idle.
   const own = bytes.byteLength * 2 > bytes.buffer.byteLength ? bytes : bytes.slice();
   const message: RecordMessage = { sequence, kind, durationUs, bytes: own };

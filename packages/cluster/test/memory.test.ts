@@ -1,0 +1,131 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { Client } from '@farm/client';
+import { expect, test } from 'vitest';
+
+import { Site, until } from './processes.ts';
+
+// Goal: what a worker holds may be more than its memory: results are spilled, read from their files
+// and gone with them; a full disk stops the worker from taking more, and loses nothing; a task that
+// takes too much costs its worker and is blamed for it.
+
+const RESULT_BYTES = 200_000_000;
+const LIMIT_BYTES = 600_000_000;
+
+/** The most resident memory a process has had, bytes. */
+function peakBytes(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1_024;
+}
+
+async function theWorker(
+  client: Client,
+): Promise<{ readonly pid: number; readonly spill: string }> {
+  const [worker] = (await client.schedulerInfo()).workers;
+  return { pid: worker?.pid ?? 0, spill: join(worker?.localDirectory ?? '', 'spill') };
+}
+
+function filesIn(directory: string): readonly string[] {
+  return existsSync(directory) ? readdirSync(directory) : [];
+}
+
+function aLargeResult(index: number): Uint8Array {
+  return new Uint8Array(200_000_000).fill(index + 1);
+}
+
+async function checkResult(value: Uint8Array, index: number): Promise<void> {
+  expect(value.byteLength).toBe(RESULT_BYTES);
+  expect([value[0], value[RESULT_BYTES / 2], value.at(-1)]).toEqual(Array(3).fill(index + 1));
+}
+
+test.skipIf(process.platform !== 'linux')(
+  'results of 1.6 GB are held by a worker of 600 MB, and their files are gone with them',
+  { timeout: 180_000 },
+  async () => {
+    await using site = await Site.open();
+    site.scheduler();
+    const program = site.worker('--nthreads', '1', '--memory-limit', '600MB');
+    await using client = new Client({ schedulerFile: site.schedulerFile });
+    await client.waitForWorkers(1, { timeoutMs: 20_000 });
+    const { pid, spill } = await theWorker(client);
+    const futures = client.map(aLargeResult, [0, 1, 2, 3, 4, 5, 6, 7]);
+    await until('all results are there', () => futures.every(({ done }) => done), 120_000);
+    expect(filesIn(spill).length).toBeGreaterThan(4);
+    for (const [index, future] of futures.entries()) {
+      await checkResult(await future.result({ timeoutMs: 60_000 }), index);
+    }
+    expect(program.log).not.toContain('killing it');
+    expect(await theWorker(client)).toEqual({ pid, spill });
+    expect(peakBytes(pid)).toBeLessThan(LIMIT_BYTES);
+    for (const future of futures) future.release();
+    await until('the spill files are gone', () => filesIn(spill).length === 0);
+  },
+);
+
+test.skipIf(process.platform !== 'linux')(
+  'on a full disk the worker pauses until results are released; none is lost',
+  { timeout: 240_000 },
+  async ({ skip }) => {
+    await using site = await Site.open();
+    const disk = join(site.directory, 'disk');
+    mkdirSync(disk);
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=250m', 'farm-test', disk], {
+        stdio: 'ignore',
+      });
+    } catch {
+      skip('a small file system cannot be mounted here: that takes root');
+    }
+    try {
+      site.scheduler();
+      const args = ['--nthreads', '1', '--memory-limit', '600MB', '--local-directory', disk];
+      const program = site.worker(...args);
+      await using client = new Client({ schedulerFile: site.schedulerFile });
+      await client.waitForWorkers(1, { timeoutMs: 20_000 });
+      const { pid } = await theWorker(client);
+      const futures = client.map(aLargeResult, [0, 1, 2, 3, 4, 5, 6, 7]);
+      await until('the disk is full', () => /ENOSPC/.test(program.log), 60_000);
+      for (const [index, future] of futures.entries()) {
+        await checkResult(await future.result({ timeoutMs: 60_000 }), index);
+        future.release();
+      }
+      expect(program.log).not.toContain('killing it');
+      expect((await theWorker(client)).pid).toBe(pid);
+      expect(program.log).toContain('could not spill to disk');
+      program.child.kill('SIGTERM');
+      await program.ended();
+    } finally {
+      execFileSync('umount', ['-l', disk]);
+    }
+  },
+);
+
+test.skipIf(process.platform !== 'linux')(
+  'a spilled result whose file is damaged is computed again',
+  { timeout: 90_000 },
+  async () => {
+    await using site = await Site.open();
+    site.scheduler();
+    // Spills whatever is worth a file.
+    site.worker('--nthreads', '1', '--memory-limit', '1GB', '--memory-fractions', 'target=0.001');
+    await using client = new Client({ schedulerFile: site.schedulerFile });
+    await client.waitForWorkers(1, { timeoutMs: 20_000 });
+    const { spill } = await theWorker(client);
+    const make = (fill: number): Uint8Array => new Uint8Array(3_000_000).fill(fill);
+    const [first, second] = [client.submit(make, 1), client.submit(make, 2)];
+    await until('both are spilled', () => filesIn(spill).length === 2);
+    for (const name of filesIn(spill)) {
+      const path = join(spill, name);
+      const bytes = readFileSync(path);
+      bytes[2_000_000] = 99;
+      writeFileSync(path, bytes);
+    }
+    expect((await first.result({ timeoutMs: 20_000 })).every((byte) => byte === 1)).toBe(true);
+    const sum = client.submit((value: Uint8Array) => value.reduce((a, b) => a + b, 0), second);
+    expect(await sum.result({ timeoutMs: 20_000 })).toBe(6_000_000);
+    for (const name of filesIn(spill)) rmSync(join(spill, name));
+    expect((await second.result({ timeoutMs: 20_000 })).every((byte) => byte === 2)).toBe(true);
+  },
+);
