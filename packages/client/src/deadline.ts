@@ -1,5 +1,7 @@
 import { FarmError } from '@farm/protocol';
 
+import { surroundingTask } from './inside-task.ts';
+
 /** How long to wait for something. */
 export interface WaitLimits {
   /**
@@ -7,7 +9,10 @@ export interface WaitLimits {
    * @default no limit
    */
   readonly timeoutMs?: number;
-  /** Ends the wait with the signal's reason. */
+  /**
+   * Ends the wait with the signal's reason.
+   * @default none; in a task the one of its context
+   */
   readonly signal?: AbortSignal;
 }
 
@@ -31,7 +36,7 @@ export class Deadline implements Disposable {
    * @throws FarmError `ERR_ARGUMENT` for a timeout that is no time.
    */
   constructor(limits: WaitLimits, describe: () => string) {
-    const { timeoutMs, signal } = limits;
+    const { timeoutMs, signal = surroundingTask()?.signal } = limits;
     checkTimeout(timeoutMs);
     if (timeoutMs !== undefined && timeoutMs <= TIMER_MS_MAX) {
       this.#timer = setTimeout(() => {

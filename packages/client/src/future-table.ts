@@ -1,6 +1,7 @@
 import { type Failure, type Results, invariant } from '@farm/protocol';
 
 import { IdRanges } from './id-ranges.ts';
+import { waitsForTask } from './inside-task.ts';
 
 /** State of a future. */
 export type FutureStatus = 'pending' | 'finished' | 'error' | 'cancelled' | 'lost' | 'released';
@@ -147,6 +148,7 @@ export class FutureTable {
 
   /** Watches a pending future. */
   watch(id: number, watcher: Watcher): void {
+    waitsForTask();
     const page = this.#find(id);
     invariant(page !== undefined && page.states[id & PAGE_MASK] === PENDING, 'watched: pending');
     const present = page.watchers.get(id);

@@ -3,6 +3,7 @@ import { setImmediate as nextTick } from 'node:timers/promises';
 import { FarmError } from '@farm/protocol';
 import { decodeValue } from '@farm/protocol/value';
 
+import { Deadline } from './deadline.ts';
 import { futuresIn, substitute } from './containers.ts';
 import type { Watcher } from './future-table.ts';
 import { Future } from './future.ts';
@@ -53,7 +54,9 @@ export async function gather(nested: unknown, options: GatherOptions = {}): Prom
   const holds = [...sessionsOf(futures)].map((session) => session.hold());
   try {
     const isSkipping = errors === 'skip';
-    await allSettled(futures, isSkipping);
+    // Open outside a task; in one, the wait ends with it.
+    using deadline = new Deadline({}, () => 'the futures were not done');
+    await deadline.race(allSettled(futures, isSkipping));
     const results = await resultsOf(futures, isSkipping);
     if (futures === nested) {
       return isSkipping ? results.filter((result) => result !== SKIPPED) : results;

@@ -28,6 +28,7 @@ export type { ModuleReference } from './functions/module-function.ts';
 export { Future } from './future.ts';
 export type { FutureStatus } from './future-table.ts';
 export type { GatherOptions } from './gather.ts';
+export { getClient } from './get-client.ts';
 export type { RegisterPluginOptions } from './plugin-module.ts';
 export type { ScatterOptions } from './scatter.ts';
 export type { Submitter } from './submitter.ts';

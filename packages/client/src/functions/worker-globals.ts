@@ -24,7 +24,7 @@ const NODE_GLOBALS: readonly string[] = [
 ];
 
 /** What farm itself provides: tasks that travel by their source need not import it. */
-const FARM_GLOBALS: readonly string[] = ['taskContext'];
+const FARM_GLOBALS: readonly string[] = ['getClient', 'taskContext'];
 
 /** What compilers put around functions to keep their names; workers define it. */
 const COMPILER_HELPERS: readonly string[] = ['__name'];

@@ -49,7 +49,9 @@ export function interrupt(
 export function findSuspects(worker: WorkerState, runs: readonly Assignment[]): Set<Assignment> {
   const suspects = new Set(runs.filter(({ isExecuting }) => isExecuting));
   let threads = 0;
-  for (const { requirement } of suspects) threads += requirement.threads;
+  for (const { requirement, isSeceded } of suspects) {
+    if (!isSeceded) threads += requirement.threads;
+  }
   for (const assignment of runs) {
     if (threads >= worker.nthreads) break;
     if (suspects.has(assignment)) continue;

@@ -97,7 +97,8 @@ function takeFrom(
 ): void {
   const runs = [...victim.runs.values()];
   // What is left fills the slots.
-  const end = Math.max(victim.nthreads, runs.length - RUNS_MAX);
+  const waiting = runs.filter(({ isSeceded }) => isSeceded).length;
+  const end = Math.max(victim.nthreads + waiting, runs.length - RUNS_MAX);
   for (let at = runs.length - 1; at >= end; at--) {
     const assignment = runs[at];
     if (assignment === undefined || assignment.run >= firstNew) continue;

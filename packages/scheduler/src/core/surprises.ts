@@ -16,6 +16,8 @@ export function noteExecution(tables: Tables, assignment: Assignment): void {
   assignment.isExecuting = true;
   assignment.executingSinceMs ??= nowMs;
   const { task } = assignment;
+  // What waits for others takes as long as they do.
+  if (assignment.isSeceded) return;
   const elapsedUs = (nowMs - assignment.executingSinceMs) * 1_000;
   if (task === null || elapsedUs <= DOUBT_FACTOR * assignment.expectedUs) return;
   reestimate(assignment, DOUBT_FACTOR * elapsedUs);
@@ -23,7 +25,7 @@ export function noteExecution(tables: Tables, assignment: Assignment): void {
   if (prefix.meanUs === null || elapsedUs <= DOUBT_FACTOR * prefix.meanUs) return;
   prefix.doubt();
   for (const other of assignment.worker.runs.values()) {
-    if (other === assignment || other.task?.block.fn.prefix !== prefix) continue;
+    if (other === assignment || other.isSeceded || other.task?.block.fn.prefix !== prefix) continue;
     reestimate(other, Math.max(other.expectedUs, config.unknownDurationMs * 1_000));
   }
 }

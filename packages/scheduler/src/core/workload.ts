@@ -15,6 +15,7 @@ export function beginRun(tables: Tables, task: TaskState, worker: WorkerState): 
     isLong: isLong(tables, meanUs),
     taskNumber: task.number,
     task,
+    isSeceded: false,
     isExecuting: false,
     executingSinceMs: null,
     move: null,
@@ -32,13 +33,32 @@ export function beginRun(tables: Tables, task: TaskState, worker: WorkerState): 
 
 /** The run is over: what it took is free again. */
 export function endRun(tables: Tables, assignment: Assignment): void {
-  const { worker, requirement, run, expectedUs } = assignment;
+  const { worker, requirement, run } = assignment;
   worker.runs.delete(run);
+  if (!assignment.isSeceded) freeSlots(assignment);
+  if (requirement.needs.length > 0) worker.pool.giveBack(requirement.needs);
+  showRoom(tables, worker);
+}
+
+/** The run waits for others: its slots are free again, its resources are not. */
+export function secedeRun(tables: Tables, assignment: Assignment): void {
+  if (assignment.isSeceded) return;
+  freeSlots(assignment);
+  assignment.isSeceded = true;
+  // Nobody needs to ask for it: it has started.
+  assignment.isExecuting = true;
+  showRoom(tables, assignment.worker);
+}
+
+function freeSlots(assignment: Assignment): void {
+  const { worker, requirement } = assignment;
   if (assignment.move !== null) endMove(assignment);
   worker.threadsUsed -= requirement.threads;
   if (assignment.isLong) worker.threadsLong -= requirement.threads;
-  worker.occupancyUs -= expectedUs;
-  if (requirement.needs.length > 0) worker.pool.giveBack(requirement.needs);
+  reestimate(assignment, 0);
+}
+
+function showRoom(tables: Tables, worker: WorkerState): void {
   if (!tables.accepting.has(worker)) return;
   updateIdle(tables, worker);
   tables.dirty.add(worker);

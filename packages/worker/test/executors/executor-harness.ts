@@ -29,6 +29,8 @@ export class Harness {
   readonly durationsUs = new Map<number, number>();
   readonly failures = new Map<number, Failure>();
   readonly emptied: Emptied[] = [];
+  /** Runs that gave up their slot. */
+  readonly seceded: number[] = [];
   readonly output = { stdout: '', stderr: '' };
   #run = 0;
   #fn = 0;
@@ -48,6 +50,10 @@ export class Harness {
       erred: (_slot, run, why) => {
         this.failures.set(run, why);
         this.order.push(run);
+        this.#changed();
+      },
+      seceded: (_slot, run) => {
+        this.seceded.push(run);
         this.#changed();
       },
       emptied: (slot, failed, unstarted) => {

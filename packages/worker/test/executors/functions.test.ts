@@ -255,6 +255,116 @@ describe.each(EXECUTORS)('functions in %s', (functionsIn) => {
     expect(harness.emptied).toHaveLength(1);
   });
 
+  describe('that wait for others', () => {
+    /** Waits for a file to appear, without its slot. */
+    const WAIT = `async (path, options = {}) => {
+      const { existsSync } = process.getBuiltinModule('node:fs');
+      const { signal } = options.isDeaf ? {} : taskContext();
+      taskContext().secede();
+      taskContext().secede();
+      while (!existsSync(path)) {
+        await new Promise((go) => setTimeout(go, 5));
+        signal?.throwIfAborted();
+      }
+      return taskContext().key;
+    }`;
+
+    test('leave their slot to the next one, and end without it', async () => {
+      await using harness = aHarness();
+      const path = join(aDirectory(), 'go');
+      const parents = [1, 2, 3].map(() => harness.start(source(harness, WAIT), [path]));
+      const child = harness.start(source(harness, '() => "child"'));
+      await harness.end(child);
+      await harness.until(() => harness.seceded.length === 3, 'all to wait');
+      expect(harness.seceded).toEqual(parents);
+      expect(harness.executor.executing()).toEqual(parents);
+      writeFileSync(path, '');
+      for (const run of parents) await harness.end(run);
+      expect(parents.map((run) => harness.results.get(run))).toEqual([
+        'task-1',
+        'task-2',
+        'task-3',
+      ]);
+      expect(harness.executor.executing()).toEqual([]);
+      expect(harness.emptied).toEqual([]);
+      await harness.call(source(harness, '() => "fine"'));
+    });
+
+    test('may fail without their slot', async () => {
+      await using harness = aHarness();
+      const fails = source(
+        harness,
+        `async () => {
+          taskContext().secede();
+          await new Promise((go) => setTimeout(go, 5));
+          throw new Error('too bad');
+        }`,
+      );
+      expect((await harness.failure(fails)).message).toContain('too bad');
+      expect(harness.seceded).toHaveLength(1);
+    });
+
+    test('are cancelled alone', async () => {
+      await using harness = aHarness();
+      const path = join(aDirectory(), 'go');
+      const wait = source(harness, WAIT);
+      const [one, two, deaf] = [[path], [path], [path, { isDeaf: true }]].map((args) =>
+        harness.start(wait, args),
+      ) as [number, number, number]; // SAFE: there are three.
+      const child = harness.start(source(harness, '() => new Promise(() => {})'));
+      await harness.until(() => harness.seceded.length === 3, 'all to wait');
+      await harness.executing(child);
+      expect(harness.executor.interrupt(0, one, cancelled())).toBe(true);
+      expect(await harness.failureOf(one)).toEqual(cancelled());
+      expect(harness.executor.interrupt(0, deaf, cancelled())).toBe(true);
+      expect(await harness.failureOf(deaf)).toEqual(cancelled());
+      expect(harness.executor.executing()).toEqual([child, two]);
+      expect(harness.emptied).toEqual([]);
+      writeFileSync(path, '');
+      await harness.end(two);
+      expect(harness.results.get(two)).toBe('task-2');
+    });
+
+    test('keep their time limit', async () => {
+      await using harness = aHarness();
+      const path = join(aDirectory(), 'go');
+      const limited = harness.start(source(harness, WAIT), [path], { timeoutMs: 200 });
+      expect((await harness.failureOf(limited)).code).toBe('ERR_TASK_TIMEOUT');
+      expect(harness.seceded).toEqual([limited]);
+    });
+
+    test('fail with the thread or process that another task ends', async () => {
+      await using harness = aHarness();
+      const path = join(aDirectory(), 'go');
+      const parent = harness.start(source(harness, WAIT), [path]);
+      const child = harness.start(source(harness, '() => process.exit(3)'));
+      expect((await harness.failureOf(child)).message).toContain('exit code 3');
+      const failure = await harness.failureOf(parent);
+      expect(failure.code).toBe('ERR_WORKER_CRASH');
+      expect(failure.message).toMatch(/it waited in ended, with another task/);
+      expect(harness.executor.executing()).toEqual([]);
+      expect(await harness.call(source(harness, '() => "fine"'))).toBe('fine');
+    });
+
+    test('and then block are terminated when they are cancelled', async () => {
+      await using harness = aHarness();
+      const blocks = source(
+        harness,
+        `async () => {
+          taskContext().secede();
+          await new Promise((go) => setTimeout(go, 20));
+          console.log('blocking');
+          for (;;);
+        }`,
+      );
+      const run = harness.start(blocks);
+      await harness.until(() => harness.output.stdout.includes('blocking'), 'it to block');
+      expect(harness.executor.interrupt(0, run, cancelled())).toBe(true);
+      expect(await harness.failureOf(run)).toEqual(cancelled());
+      expect(await harness.call(source(harness, '() => "fine"'))).toBe('fine');
+    });
+  });
+
   describe('that misbehave', () => {
     /** The next task on the slot finds everything as it is to be. */
     const expectClean = async (harness: Harness): Promise<void> => {

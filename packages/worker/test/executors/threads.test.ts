@@ -325,6 +325,7 @@ describe('results', () => {
       handlers: {
         ended: (_slot, results) => kept.push(...results.map(({ value }) => value)),
         erred: () => {},
+        seceded: () => {},
         emptied: () => {},
         output: () => {},
       },

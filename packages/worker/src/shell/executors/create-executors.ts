@@ -3,7 +3,7 @@ import { FarmError, type Failure } from '@farm/protocol/core';
 import type { ResourceLimits } from 'node:worker_threads';
 
 import { CommandExecutor } from './commands/command-executor.ts';
-import type { Executor, ExecutorHandlers, ExecutorRun } from './executor.ts';
+import type { Executor, ExecutorHandlers, ExecutorRun, SchedulerContact } from './executor.ts';
 import { ProcessExecutor } from './processes/process-executor.ts';
 import { ThreadExecutor } from './threads/thread-executor.ts';
 
@@ -16,6 +16,8 @@ export interface ExecutorsOptions {
   readonly handlers: ExecutorHandlers;
   /** What functions run in that do not ask for one themselves. @default 'threads' */
   readonly functionsIn?: FunctionExecutor;
+  /** Where clients in tasks connect to. @default nowhere */
+  readonly scheduler?: SchedulerContact | undefined;
   /** Memory limits of each slot's thread. @default Node's own */
   readonly resourceLimits?: ResourceLimits;
   /** Whether threads start at once, rather than with the first run of their slot. @default false */
@@ -64,6 +66,8 @@ class RoutingExecutor implements Executor {
   readonly #handlers: ExecutorHandlers;
   readonly #kinds = new Map<number, Kind>();
   readonly #slots: readonly RoutedSlot[];
+  /** Runs that go on without their slot, and with whom. */
+  readonly #seceded = new Map<number, Kind>();
 
   readonly #functionsIn: FunctionExecutor;
 
@@ -77,13 +81,20 @@ class RoutingExecutor implements Executor {
     }));
     const counting: ExecutorHandlers = {
       ended: (slot, results) => {
-        this.#count(slot, results.length);
+        const slotted = results.filter(({ run }) => !this.#seceded.delete(run));
+        this.#count(slot, slotted.length);
         handlers.ended(slot, results);
         this.#next(slot);
       },
       erred: (slot, run, why, durationUs) => {
-        this.#count(slot, 1);
+        if (!this.#seceded.delete(run)) this.#count(slot, 1);
         handlers.erred(slot, run, why, durationUs);
+        this.#next(slot);
+      },
+      seceded: (slot, run) => {
+        this.#seceded.set(run, this.#slot(slot).kind);
+        this.#count(slot, 1);
+        handlers.seceded(slot, run);
         this.#next(slot);
       },
       emptied: (slot, failed, unstarted) => this.#emptied(slot, failed, unstarted),
@@ -151,7 +162,8 @@ class RoutingExecutor implements Executor {
   }
 
   interrupt(slot: number, run: number, why: Failure): boolean {
-    return this.#executors[this.#slot(slot).kind].interrupt(slot, run, why);
+    const kind = this.#seceded.get(run) ?? this.#slot(slot).kind;
+    return this.#executors[kind].interrupt(slot, run, why);
   }
 
   executing(): readonly number[] {

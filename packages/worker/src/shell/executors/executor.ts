@@ -16,12 +16,20 @@ export interface ExecutorRun {
   readonly resources: ResourceAmounts;
 }
 
+/** Where a client in a task connects to: the scheduler as the worker was told of it. */
+export type SchedulerContact = { readonly schedulerFile: string } | { readonly address: string };
+
 /** What an executor reports. Called from the event loop, never from inside `execute`. */
 export interface ExecutorHandlers {
   /** Runs that ended well, with their encoded results (owned by the receiver). */
   ended(slot: number, results: readonly ExecutorResult[]): void;
   /** A run that failed; the slot goes on. */
   erred(slot: number, run: number, why: Failure, durationUs: number): void;
+  /**
+   * A run waits for other tasks: the slot goes on with others, and this one ends by `ended` or
+   * `erred` all the same, also where its thread or process ends; `interrupt` reaches it.
+   */
+  seceded(slot: number, run: number): void;
   /**
    * The slot was emptied (interrupt, timeout, crash); it is clean and free again. Every run the
    * slot had is accounted for: its end was reported before, or it is `failed`, or among

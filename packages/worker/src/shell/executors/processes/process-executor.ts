@@ -3,7 +3,7 @@ import type { FunctionSpec } from '@farm/protocol';
 import { availableParallelism } from 'node:os';
 
 import { GroupReaper } from '../commands/group-reaper.ts';
-import type { Executor, ExecutorHandlers, ExecutorRun } from '../executor.ts';
+import type { Executor, ExecutorHandlers, ExecutorRun, SchedulerContact } from '../executor.ts';
 import type { ThreadFunction } from '../threads/thread-messages.ts';
 import { ProcessSlot, type ProcessSlotOptions } from './process-slot.ts';
 
@@ -14,6 +14,8 @@ export interface ProcessExecutorOptions {
   /** Name of this worker, for failures. */
   readonly workerName: string;
   readonly handlers: ExecutorHandlers;
+  /** Where clients in tasks connect to. */
+  readonly scheduler?: SchedulerContact | undefined;
   /** Limit of each process's JavaScript heap, MiB. @default Node's own */
   readonly heapMegabytes?: number | undefined;
   /** Whether processes start at once, as many as there are cores. @default false */
@@ -37,11 +39,20 @@ export class ProcessExecutor implements Executor {
 
   constructor(options: ProcessExecutorOptions) {
     const { slots, workerName, handlers, heapMegabytes, prewarm = false, env } = options;
-    const { cwd = process.cwd() } = options;
+    const { cwd = process.cwd(), scheduler } = options;
     this.#reaper = new GroupReaper((text) => handlers.output(0, 'stderr', `farm: ${text}\n`));
     const functions = this.#functions;
     const lookUp: ProcessSlotOptions['lookUp'] = (fn) => functions.get(fn);
-    const shared = { workerName, handlers, heapMegabytes, cwd, env, reaper: this.#reaper, lookUp };
+    const shared = {
+      workerName,
+      handlers,
+      scheduler,
+      heapMegabytes,
+      cwd,
+      env,
+      reaper: this.#reaper,
+      lookUp,
+    };
     this.#slots = Array.from({ length: slots }, (_, slot) => new ProcessSlot({ slot, ...shared }));
     if (prewarm) {
       for (const slot of this.#slots.slice(0, availableParallelism())) slot.warm();
@@ -77,7 +88,7 @@ export class ProcessExecutor implements Executor {
   }
 
   executing(): readonly number[] {
-    return this.#slots.flatMap((slot) => slot.executing ?? []);
+    return this.#slots.flatMap((slot) => slot.executing);
   }
 
   async close(): Promise<void> {

@@ -2,7 +2,12 @@
 import { Socket } from 'node:net';
 
 import { runFunction } from '../threads/run-function.ts';
-import { inTask, provideTaskContext, RunningTask } from '../threads/running-task.ts';
+import {
+  endOrSecession,
+  inTask,
+  provideTaskContext,
+  RunningTask,
+} from '../threads/running-task.ts';
 import { TaskFunctions } from '../threads/task-functions.ts';
 import { guardTasks, TaskSurroundings } from '../threads/task-guard.ts';
 import { packFailure } from '../threads/thread-messages.ts';
@@ -13,13 +18,15 @@ import type { ProcessBoundMessage, ProcessData, WorkerBoundFrame } from './proce
 const WORKER_FD = 3;
 
 // SAFE: the process slot of this very package wrote it.
-const { workerName, slot } = JSON.parse(process.argv[2] ?? '{}') as ProcessData;
+const { workerName, slot, scheduler } = JSON.parse(process.argv[2] ?? '{}') as ProcessData;
 process.title = `farm-slot ${slot}`;
 process.argv.length = 2;
 
 const worker = new Socket({ fd: WORKER_FD, readable: true, writable: true });
 const functions = new TaskFunctions(workerName);
 let executing: { readonly run: number; readonly task: RunningTask } | undefined;
+/** Runs that go on without the slot. */
+const seceded = new Map<number, RunningTask>();
 let isHarmed = false;
 
 provideTaskContext();
@@ -29,7 +36,7 @@ guardTasks({
   crashed: (crash) => say({ say: 'crashed' }, packFailure(crash), () => exit(1)),
   harmed: () => {
     isHarmed = true;
-    if (executing === undefined) say({ say: 'harmed' });
+    sayIfHarmed();
   },
 });
 
@@ -53,9 +60,14 @@ function hear(message: ProcessBoundMessage, body: Uint8Array): void {
     case 'run':
       void execute(message, body);
       break;
+    case 'abandon':
+      if (seceded.delete(message.run)) isHarmed = true;
+      sayIfHarmed();
+      break;
     case 'abort': {
-      if (executing?.run !== message.run) break;
-      const { task, run } = executing;
+      const { run } = message;
+      const task = executing?.run === run ? executing.task : seceded.get(run);
+      if (task === undefined) break;
       say({ say: 'aborted', run });
       inTask(task, () => task.abort(message.code, message.message));
       break;
@@ -74,17 +86,36 @@ async function execute(
   const tookSignal = (): void => {
     if (executing?.run === run) say({ say: 'listening', run });
   };
-  const task = new RunningTask({ key, worker: workerName, slot, attempt, resources, tookSignal });
+  const task = new RunningTask({
+    key,
+    worker: workerName,
+    slot,
+    attempt,
+    resources,
+    scheduler,
+    tookSignal,
+  });
   executing = { run, task };
   say({ say: 'started', run });
   const ends = Float64Array.from(message.ends);
   const running = inTask(task, () => runFunction(functions, { fn, bytes, ends }, 0, ends.length));
-  const { kind, bytes: outcome } = running instanceof Promise ? await running : running;
+  let end = running instanceof Promise ? await endOrSecession(task, running) : running;
   executing = undefined;
+  if (end === undefined) {
+    seceded.set(run, task);
+    say({ say: 'seceded', run });
+    end = await running;
+    if (!seceded.delete(run)) return;
+  } else if (!surroundings.restore()) isHarmed = true;
+  const { kind, bytes: outcome } = end;
   task.isOver = true;
-  if (!surroundings.restore()) isHarmed = true;
   const durationUs = (performance.now() - startedMs) * 1000;
-  say({ say: 'ended', run, kind, durationUs, isHarmed }, outcome);
+  say({ say: 'ended', run, kind, durationUs, isHarmed: isHarmed && seceded.size === 0 }, outcome);
+}
+
+/** Asks to be replaced, where that is due. */
+function sayIfHarmed(): void {
+  if (isHarmed && executing === undefined && seceded.size === 0) say({ say: 'harmed' });
 }
 
 function say(header: WorkerBoundFrame, body?: Uint8Array, written?: () => void): void {

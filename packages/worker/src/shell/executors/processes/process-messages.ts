@@ -1,12 +1,14 @@
 /** What the worker and the process of a slot say to each other; bytes travel as the frame's body. */
 import type { ErrorCode, ResourceAmounts } from '@farm/protocol/core';
 
+import type { SchedulerContact } from '../executor.ts';
 import type { ThreadFunction } from '../threads/thread-messages.ts';
 
 /** What a process is started with, as JSON in its one argument. */
 export interface ProcessData {
   readonly workerName: string;
   readonly slot: number;
+  readonly scheduler?: SchedulerContact | undefined;
 }
 
 /** Everything the worker says. */
@@ -19,7 +21,7 @@ export type ProcessBoundMessage =
     }
   | { readonly do: 'forget'; readonly fns: readonly number[] }
   | {
-      /** Execute this; said only when nothing executes. Body: arguments and inputs, packed. */
+      /** Execute this; said only when nothing has the slot. Body: arguments and inputs, packed. */
       readonly do: 'run';
       readonly run: number;
       readonly fn: number;
@@ -29,6 +31,8 @@ export type ProcessBoundMessage =
       /** Where each piece of the body ends. */
       readonly ends: readonly number[];
     }
+  /** Nobody waits any more for the end of a run that has seceded and was to end. */
+  | { readonly do: 'abandon'; readonly run: number }
   | {
       /** Ask the task to end, by its signal. */
       readonly do: 'abort';
@@ -52,6 +56,8 @@ export type WorkerBoundFrame =
   | { readonly say: 'started'; readonly run: number }
   /** The task looked at its signal. */
   | { readonly say: 'listening'; readonly run: number }
+  /** The run goes on without the slot. */
+  | { readonly say: 'seceded'; readonly run: number }
   /** The task has got its signal. */
   | { readonly say: 'aborted'; readonly run: number }
   /** Harm was done between runs. */

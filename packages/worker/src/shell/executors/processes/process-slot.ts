@@ -1,6 +1,6 @@
 import { type Failure, failure } from '@farm/protocol/core';
 
-import type { ExecutorHandlers, ExecutorRun } from '../executor.ts';
+import type { ExecutorHandlers, ExecutorRun, SchedulerContact } from '../executor.ts';
 import type { GroupReaper } from '../commands/group-reaper.ts';
 import { LineOutput } from '../threads/line-output.ts';
 import { ABORT_GRACE_MS, ABORT_HEARD_MS, TIMER_MS_MAX } from '../threads/abort-times.ts';
@@ -21,6 +21,7 @@ const FLUSH_MS = 20;
 export interface ProcessSlotOptions {
   readonly slot: number;
   readonly workerName: string;
+  readonly scheduler: SchedulerContact | undefined;
   readonly cwd: string;
   readonly env: NodeJS.ProcessEnv | undefined;
   readonly heapMegabytes: number | undefined;
@@ -61,6 +62,8 @@ export class ProcessSlot {
   #known = new Set<number>();
   #waiting: GivenRun[] = [];
   #current: Current | undefined;
+  /** Runs that go on in the process without the slot. */
+  readonly #seceded = new Map<number, Current>();
   #isEnding = false;
   #flushing: NodeJS.Timeout | undefined;
   #isClosed = false;
@@ -72,9 +75,10 @@ export class ProcessSlot {
     this.#output = new LineOutput((stream, text) => handlers.output(slot, stream, text));
   }
 
-  /** The run being executed. */
-  get executing(): number | undefined {
-    return this.#current?.run.run;
+  /** The runs that have begun and not ended: at most one of them has the slot. */
+  get executing(): readonly number[] {
+    const waiting = [...this.#seceded.keys()];
+    return this.#current === undefined ? waiting : [this.#current.run.run, ...waiting];
   }
 
   /** Starts the process, so that the first run need not wait for it. */
@@ -119,6 +123,11 @@ export class ProcessSlot {
    * killing the process.
    */
   interrupt(run: number, why: Failure): boolean {
+    const seceded = this.#seceded.get(run);
+    if (seceded !== undefined) {
+      this.#abortSeceded(seceded, why);
+      return true;
+    }
     const current = this.#current;
     if (current?.run.run !== run) return false;
     if (current.why !== undefined) return true;
@@ -138,12 +147,36 @@ export class ProcessSlot {
     this.#waiting = [];
     clearTimeout(this.#current?.timer);
     clearTimeout(this.#flushing);
+    for (const { timer } of this.#seceded.values()) clearTimeout(timer);
     const running = this.#process;
     if (running === undefined) return;
     await new Promise<void>((closed) => {
       this.#closed = closed;
       running.kill();
     });
+  }
+
+  /** Asks a run without slot to end. It is not worth ending another run that has the process. */
+  #abortSeceded(seceded: Current, why: Failure): void {
+    if (seceded.why !== undefined) return;
+    seceded.why = why;
+    seceded.isAborting = true;
+    clearTimeout(seceded.timer);
+    const { run } = seceded.run;
+    this.#process?.post({ do: 'abort', run, code: why.code, message: why.message });
+    const look = (): void => {
+      if (this.#current === undefined) this.#process?.kill();
+      else seceded.timer = setTimeout(look, ABORT_HEARD_MS);
+    };
+    seceded.timer = setTimeout(look, ABORT_HEARD_MS);
+  }
+
+  /** A run without slot was told to end, and has not. */
+  #abandon(seceded: Current): void {
+    const { run } = seceded.run;
+    this.#seceded.delete(run);
+    this.#process?.post({ do: 'abandon', run });
+    this.#report(seceded, RECORD_KINDS.value, 0, new Uint8Array());
   }
 
   #kill(current: Current): void {
@@ -181,11 +214,21 @@ export class ProcessSlot {
       this.#retire();
       return;
     }
+    const seceded = this.#seceded.get(frame.run);
+    if (seceded !== undefined) {
+      this.#secededSaid(seceded, frame, body);
+      return;
+    }
     const current = this.#current;
     if (current?.run.run !== frame.run) return;
     if (frame.say === 'started') this.#watchTime(current);
     else if (frame.say === 'listening') current.isListening = true;
-    else if (frame.say === 'aborted') {
+    else if (frame.say === 'seceded') {
+      this.#current = undefined;
+      this.#seceded.set(frame.run, current);
+      this.#options.handlers.seceded(this.#options.slot, frame.run);
+      this.#next();
+    } else if (frame.say === 'aborted') {
       if (!current.isAborting) return;
       clearTimeout(current.timer);
       current.timer = setTimeout(() => this.#kill(current), ABORT_GRACE_MS);
@@ -198,6 +241,22 @@ export class ProcessSlot {
       if (frame.isHarmed) this.#retire();
       this.#report(current, frame.kind, frame.durationUs, body);
       this.#next();
+    }
+  }
+
+  #secededSaid(
+    seceded: Current,
+    frame: Parameters<SlotProcessHandlers['said']>[0],
+    body: Uint8Array,
+  ): void {
+    if (frame.say === 'aborted' && seceded.isAborting) {
+      clearTimeout(seceded.timer);
+      seceded.timer = setTimeout(() => this.#abandon(seceded), ABORT_GRACE_MS);
+    } else if (frame.say === 'ended') {
+      clearTimeout(seceded.timer);
+      this.#seceded.delete(frame.run);
+      if (frame.isHarmed) this.#retire();
+      this.#report(seceded, frame.kind, frame.durationUs, body);
     }
   }
 
@@ -230,7 +289,7 @@ export class ProcessSlot {
 
   /** Replaces a process in which a task that has ended did harm. */
   #retire(): void {
-    if (this.#current !== undefined || this.#isEnding) return;
+    if (this.#current !== undefined || this.#seceded.size > 0 || this.#isEnding) return;
     this.#isEnding = true;
     this.#log('its process is replaced: a task that has ended did harm in it');
     this.#process?.kill();
@@ -246,9 +305,18 @@ export class ProcessSlot {
     this.#known = new Set();
     this.#current = undefined;
     this.#isEnding = false;
+    const lost = [...this.#seceded.values()];
+    this.#seceded.clear();
+    for (const { timer } of lost) clearTimeout(timer);
     if (this.#isClosed) {
       this.#closed?.();
       return;
+    }
+    for (const { run, why } of lost) {
+      const { slot, handlers, workerName } = this.#options;
+      const message = `${run.key}: the process it waited in ended, with another task`;
+      const crash = failure('ERR_WORKER_CRASH', message, run.key, workerName, null);
+      handlers.erred(slot, run.run, why ?? crash, 0);
     }
     if (current === undefined) {
       if (!wasEnding) this.#log(`its process ended between runs: ${end.text}`);

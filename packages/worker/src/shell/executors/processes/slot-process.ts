@@ -58,8 +58,8 @@ export class SlotProcess {
 
   constructor(options: SlotProcessOptions) {
     this.#options = options;
-    const { workerName, slot, cwd, env, heapMegabytes, reaper } = options;
-    const data: ProcessData = { workerName, slot };
+    const { workerName, slot, scheduler, cwd, env, heapMegabytes, reaper } = options;
+    const data: ProcessData = { workerName, slot, scheduler };
     const heap = heapMegabytes === undefined ? [] : [`--max-old-space-size=${heapMegabytes}`];
     const child = spawn(
       process.execPath,

@@ -2,6 +2,8 @@ import { FarmError, type ErrorCode, type ResourceAmounts } from '@farm/protocol/
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { format } from 'node:util';
 
+import type { SchedulerContact } from '../executor.ts';
+import { getClient } from './task-functions.ts';
 import { TASK_CONTEXT, type TaskContext, taskContext } from './task-context.ts';
 
 /** Shortest time between two lines about one run's progress. */
@@ -16,6 +18,7 @@ export interface RunningTaskOptions {
   readonly slot: number;
   readonly attempt: number;
   readonly resources: ResourceAmounts;
+  readonly scheduler: SchedulerContact | undefined;
   /** Told once, when the task looks at its signal. */
   readonly tookSignal: () => void;
 }
@@ -27,6 +30,11 @@ export class RunningTask implements TaskContext {
   readonly slot: number;
   readonly attempt: number;
   readonly resources: ResourceAmounts;
+  readonly scheduler: SchedulerContact | undefined;
+  /** It goes on without its slot. */
+  hasSeceded = false;
+  /** Told once, when it begins to. */
+  onSecede: (() => void) | undefined;
   /** Its end was reported: what still happens in its name happens behind its back. */
   isOver = false;
   readonly #tookSignal: () => void;
@@ -39,6 +47,7 @@ export class RunningTask implements TaskContext {
     this.slot = options.slot;
     this.attempt = options.attempt;
     this.resources = options.resources;
+    this.scheduler = options.scheduler;
     this.#tookSignal = options.tookSignal;
   }
 
@@ -53,6 +62,12 @@ export class RunningTask implements TaskContext {
   /** Asks the task to end. */
   abort(code: ErrorCode, message: string): void {
     this.#controller?.abort(new FarmError(code, message));
+  }
+
+  secede(): void {
+    if (this.hasSeceded || this.isOver) return;
+    this.hasSeceded = true;
+    this.onSecede?.();
   }
 
   log(...words: readonly unknown[]): void {
@@ -84,9 +99,23 @@ export function inTask<Result>(task: RunningTask, act: () => Result): Result {
 export function provideTaskContext(): void {
   const get = (): TaskContext | undefined => current.getStore();
   Object.defineProperty(globalThis, TASK_CONTEXT, { get, configurable: true });
-  Object.defineProperty(globalThis, 'taskContext', {
-    value: taskContext,
-    configurable: true,
-    writable: true,
+  for (const [name, value] of Object.entries({ taskContext, getClient })) {
+    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+  }
+}
+
+/**
+ * Waits for the end of a run, or for it to secede.
+ *
+ * @returns its outcome; undefined where it goes on without its slot
+ */
+export function endOrSecession<Outcome>(
+  task: RunningTask,
+  running: Promise<Outcome>,
+): Promise<Outcome | undefined> {
+  return new Promise((resolve, reject) => {
+    running.then(resolve, reject);
+    task.onSecede = () => resolve(undefined);
+    if (task.hasSeceded) resolve(undefined);
   });
 }

@@ -7,6 +7,7 @@ import {
 } from 'node:worker_threads';
 import type { ResourceLimits } from 'node:worker_threads';
 
+import type { SchedulerContact } from '../executor.ts';
 import { createLane, LaneReader } from './run-lane.ts';
 import type {
   CrashMessage,
@@ -53,12 +54,13 @@ export class SlotThread {
   constructor(
     slot: number,
     workerName: string,
+    scheduler: SchedulerContact | undefined,
     resourceLimits: ResourceLimits | undefined,
     handlers: SlotThreadHandlers,
   ) {
     const memory = createLane();
     const { port1, port2 } = new MessageChannel();
-    const workerData: ThreadData = { port: port2, lane: memory, workerName, slot };
+    const workerData: ThreadData = { port: port2, lane: memory, workerName, slot, scheduler };
     this.lane = new LaneReader(memory);
     this.#handlers = handlers;
     this.#port = port1;

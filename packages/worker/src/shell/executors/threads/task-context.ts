@@ -1,5 +1,7 @@
 import { FarmError, type ResourceAmounts } from '@farm/protocol/core';
 
+import type { SchedulerContact } from '../executor.ts';
+
 /** What code of a task can find out about the run it is part of, and tell about it. */
 export interface TaskContext {
   readonly key: string;
@@ -18,6 +20,15 @@ export interface TaskContext {
    * terminated at once, as is one that blocks its thread.
    */
   readonly signal: AbortSignal;
+  /** Where a client of the task's cluster connects to; undefined where that is not known. */
+  readonly scheduler: SchedulerContact | undefined;
+  /**
+   * Gives the slot to other tasks for good, since this one is going to wait for some. It goes on
+   * in its thread or process, by turns with the tasks that come there; so it should do little
+   * more than wait. Clients in tasks call it when they wait for a result. Calling it again has no
+   * effect.
+   */
+  secede(): void;
   /** Writes a line to the worker's log, with the key in front. */
   log(...words: readonly unknown[]): void;
   /**

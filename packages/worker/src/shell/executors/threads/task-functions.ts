@@ -76,6 +76,29 @@ const importFromCwd = new Script(
   RESOLVE_FROM_CWD,
 ).runInThisContext() as (specifier: string) => Promise<Record<string, unknown>>;
 
+/**
+ * What functions that travel by their source find as `getClient`. The client's package is no part
+ * of the worker: it is the one that is installed in the worker's directory.
+ *
+ * @throws FarmError `ERR_FUNCTION` where there is none.
+ */
+export async function getClient(): Promise<unknown> {
+  let exports: Record<string, unknown>;
+  try {
+    exports = await importFromCwd('@farm/client');
+  } catch (error) {
+    throw new FarmError(
+      'ERR_FUNCTION',
+      `getClient() needs the package @farm/client in ${process.cwd()}: ${errorText(error)}`,
+      { cause: error },
+    );
+  }
+  const { getClient: get } = exports;
+  // SAFE: it takes nothing.
+  if (typeof get === 'function') return (get as () => unknown)();
+  throw new FarmError('ERR_FUNCTION', 'this version of @farm/client has no getClient()');
+}
+
 // At its first use, Node warns that its default loader for scripts may change.
 void withoutWarnings(() => importFromCwd('node:vm'));
 

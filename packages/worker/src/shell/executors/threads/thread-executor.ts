@@ -3,7 +3,7 @@ import type { FunctionSpec } from '@farm/protocol';
 import { availableParallelism } from 'node:os';
 import type { ResourceLimits } from 'node:worker_threads';
 
-import type { Executor, ExecutorHandlers, ExecutorRun } from '../executor.ts';
+import type { Executor, ExecutorHandlers, ExecutorRun, SchedulerContact } from '../executor.ts';
 import type { ThreadFunction } from './thread-messages.ts';
 import { ThreadSlot } from './thread-slot.ts';
 
@@ -20,6 +20,8 @@ export interface ThreadExecutorOptions {
   /** Name of this worker, for failures. */
   readonly workerName: string;
   readonly handlers: ExecutorHandlers;
+  /** Where clients in tasks connect to. */
+  readonly scheduler?: SchedulerContact | undefined;
   /** Memory limits of each thread. @default Node's own */
   readonly resourceLimits?: ResourceLimits | undefined;
   /**
@@ -41,13 +43,14 @@ export class ThreadExecutor implements Executor {
   #isClosed = false;
 
   constructor(options: ThreadExecutorOptions) {
-    const { slots, workerName, handlers, resourceLimits, prewarm = false } = options;
+    const { slots, workerName, handlers, scheduler, resourceLimits, prewarm = false } = options;
     this.#slots = Array.from(
       { length: slots },
       (_, slot) =>
         new ThreadSlot({
           slot,
           workerName,
+          scheduler,
           resourceLimits,
           handlers,
           lookUp: (fn) => this.#functions.get(fn),
@@ -88,7 +91,7 @@ export class ThreadExecutor implements Executor {
   }
 
   executing(): readonly number[] {
-    return this.#slots.flatMap((slot) => slot.executing ?? []);
+    return this.#slots.flatMap((slot) => slot.executing);
   }
 
   async close(): Promise<void> {

@@ -3,6 +3,7 @@ import type { ErrorCode, ResourceAmounts } from '@farm/protocol/core';
 import type { MessagePort } from 'node:worker_threads';
 
 import type { ModuleFunction, SourceFunction } from '@farm/protocol';
+import type { SchedulerContact } from '../executor.ts';
 import { RECORD_KINDS } from './run-lane.ts';
 
 /** A function that runs in a thread. */
@@ -15,6 +16,7 @@ export interface ThreadData {
   /** For messages. */
   readonly workerName: string;
   readonly slot: number;
+  readonly scheduler: SchedulerContact | undefined;
 }
 
 /** Makes a function known to the thread, before the first batch that names it. */
@@ -29,6 +31,12 @@ export interface DefineMessage {
 export interface ForgetMessage {
   readonly do: 'forget';
   readonly fns: readonly number[];
+}
+
+/** Nobody waits any more for the end of a run that has seceded and was to end. */
+export interface AbandonMessage {
+  readonly do: 'abandon';
+  readonly sequence: number;
 }
 
 /** Asks the task that executes under this number to end, by its signal. */
@@ -75,7 +83,12 @@ export function batchPiece(batch: PackedRuns, piece: number): Uint8Array {
 }
 
 /** Everything the main thread says. */
-export type ThreadBoundMessage = DefineMessage | ForgetMessage | AbortMessage | RunsMessage;
+export type ThreadBoundMessage =
+  | DefineMessage
+  | ForgetMessage
+  | AbandonMessage
+  | AbortMessage
+  | RunsMessage;
 
 /** There are records in the lane, or a run that is to be announced started. */
 export type LookMessage = null;
@@ -104,6 +117,11 @@ export interface AbortedMessage {
   readonly aborted: number;
 }
 
+/** The run goes on without the slot; its end comes in a {@link RecordMessage}. */
+export interface SecededMessage {
+  readonly seceded: number;
+}
+
 /** Something harmful was left behind in the thread: it takes no more runs and wants to be ended. */
 export interface RetireMessage {
   readonly retire: true;
@@ -115,6 +133,7 @@ export type MainBoundMessage =
   | RecordMessage
   | OutputMessage
   | AbortedMessage
+  | SecededMessage
   | RetireMessage
   | CrashMessage;
 

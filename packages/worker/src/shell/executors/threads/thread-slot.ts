@@ -2,7 +2,12 @@ import { type Failure, failure } from '@farm/protocol/core';
 import { errorText } from '@farm/protocol/value';
 import type { ResourceLimits } from 'node:worker_threads';
 
-import type { ExecutorHandlers, ExecutorResult, ExecutorRun } from '../executor.ts';
+import type {
+  ExecutorHandlers,
+  ExecutorResult,
+  ExecutorRun,
+  SchedulerContact,
+} from '../executor.ts';
 import { ABORT_GRACE_MS, ABORT_HEARD_MS, TIMER_MS_MAX } from './abort-times.ts';
 import { LineOutput } from './line-output.ts';
 import { movedBuffers, packRuns, runBytes } from './run-batch.ts';
@@ -18,6 +23,7 @@ const POSTED_BYTES_MAX = 8_388_608;
 export interface ThreadSlotOptions {
   readonly slot: number;
   readonly workerName: string;
+  readonly scheduler: SchedulerContact | undefined;
   readonly resourceLimits: ResourceLimits | undefined;
   readonly handlers: ExecutorHandlers;
   /** Finds a function; undefined where it is not known. */
@@ -50,6 +56,14 @@ interface Aborting extends Stopping {
   readonly sequence: number;
 }
 
+/** A run that goes on without the slot. */
+interface Seceded {
+  readonly run: ExecutorRun;
+  /** How it is going to have ended, where it is to end. */
+  why: Failure | undefined;
+  timer: NodeJS.Timeout | undefined;
+}
+
 /** One slot: the runs it was given and the thread that executes them. */
 export class ThreadSlot {
   readonly #options: ThreadSlotOptions;
@@ -66,6 +80,8 @@ export class ThreadSlot {
   #aborting: Aborting | undefined;
   #abortTimer: NodeJS.Timeout | undefined;
   #isRetiring = false;
+  /** Runs that go on in the thread without the slot, by sequence number. */
+  readonly #seceded = new Map<number, Seceded>();
   #isEmptying = false;
   #timer: NodeJS.Timeout | undefined;
   #timedRun: number | undefined;
@@ -90,8 +106,8 @@ export class ThreadSlot {
   warm(): void {
     if (this.#thread !== undefined || this.#isClosed) return;
     try {
-      const { slot, workerName, resourceLimits } = this.#options;
-      const thread: SlotThread = new SlotThread(slot, workerName, resourceLimits, {
+      const { slot, workerName, scheduler, resourceLimits } = this.#options;
+      const thread: SlotThread = new SlotThread(slot, workerName, scheduler, resourceLimits, {
         said: (message) => this.#said(message),
         ended: (end) => this.#threadEnded(end),
       });
@@ -113,9 +129,11 @@ export class ThreadSlot {
     if (known.length > 0) this.#thread?.post({ do: 'forget', fns: known });
   }
 
-  /** The run being executed. */
-  get executing(): number | undefined {
-    return this.#executing()?.run;
+  /** The runs that have begun and not ended: at most one of them has the slot. */
+  get executing(): readonly number[] {
+    const waiting = [...this.#seceded.values()].map(({ run }) => run.run);
+    const executing = this.#executing();
+    return executing === undefined ? waiting : [executing.run, ...waiting];
   }
 
   withdraw(runs: readonly number[]): { withdrawn: number[]; started: number[] } {
@@ -151,9 +169,14 @@ export class ThreadSlot {
   interrupt(run: number, why: Failure): boolean {
     const lane = this.#thread?.lane;
     if (this.#aborting?.run === run) return true;
-    if (lane !== undefined && this.#stopping === undefined && this.executing === run) {
+    for (const [sequence, seceded] of this.#seceded) {
+      if (seceded.run.run !== run) continue;
+      this.#abortSeceded(sequence, seceded, why);
+      return true;
+    }
+    if (lane !== undefined && this.#stopping === undefined && this.#executing()?.run === run) {
       const sequence = lane.cursor;
-      if (lane.hasSignal(sequence) && this.executing === run) {
+      if (lane.hasSignal(sequence) && this.#executing()?.run === run) {
         this.#abort({ run, sequence, failure: why });
         return true;
       }
@@ -169,8 +192,31 @@ export class ThreadSlot {
     this.#abortTimer = setTimeout(() => this.#terminate(run, why), ABORT_HEARD_MS);
   }
 
+  /** Asks a run without slot to end. It is not worth ending another run that has the thread. */
+  #abortSeceded(sequence: number, seceded: Seceded, why: Failure): void {
+    if (seceded.why !== undefined) return;
+    seceded.why = why;
+    clearTimeout(seceded.timer);
+    this.#thread?.post({ do: 'abort', sequence, code: why.code, message: why.message });
+    const look = (): void => {
+      if (this.#executing() === undefined) this.#thread?.terminate();
+      else seceded.timer = setTimeout(look, ABORT_HEARD_MS);
+    };
+    seceded.timer = setTimeout(look, ABORT_HEARD_MS);
+  }
+
   /** A run was told: it has time to end by itself. */
   #aborted(sequence: number): void {
+    const seceded = this.#seceded.get(sequence);
+    if (seceded?.why !== undefined) {
+      clearTimeout(seceded.timer);
+      seceded.timer = setTimeout(() => {
+        this.#thread?.post({ do: 'abandon', sequence });
+        this.#endSeceded(sequence, RECORD_KINDS.value, 0, new Uint8Array());
+        this.#report();
+      }, ABORT_GRACE_MS);
+      return;
+    }
     if (this.#aborting?.sequence !== sequence) return;
     const { run, failure: why } = this.#aborting;
     clearTimeout(this.#abortTimer);
@@ -206,6 +252,7 @@ export class ThreadSlot {
     this.#waiting = [];
     clearTimeout(this.#timer);
     clearTimeout(this.#abortTimer);
+    for (const { timer } of this.#seceded.values()) clearTimeout(timer);
     const thread = this.#thread;
     if (thread === undefined) return;
     await new Promise<void>((closed) => {
@@ -219,6 +266,8 @@ export class ThreadSlot {
       this.look();
     } else if ('aborted' in message) {
       this.#aborted(message.aborted);
+    } else if ('seceded' in message) {
+      this.#secede(message.seceded);
     } else if ('retire' in message) {
       this.#isRetiring = true;
       this.#thread?.terminate();
@@ -237,10 +286,47 @@ export class ThreadSlot {
     });
   }
 
+  /** A run goes on without the slot. */
+  #secede(sequence: number): void {
+    this.#drain();
+    this.#report();
+    const run = this.#window.remove(sequence);
+    if (run === undefined || this.#isClosed) return;
+    const seceded: Seceded = { run, why: undefined, timer: undefined };
+    this.#seceded.set(sequence, seceded);
+    if (this.#timedRun === run.run) {
+      seceded.timer = this.#timer;
+      this.#timer = undefined;
+      this.#timedRun = undefined;
+    } else if (run.timeoutMs !== null) seceded.timer = this.#timeOut(run, run.timeoutMs);
+    if (this.#aborting?.run === run.run) {
+      seceded.why = this.#aborting.failure;
+      clearTimeout(this.#abortTimer);
+      this.#aborting = undefined;
+      this.#aborted(sequence);
+    }
+    this.#options.handlers.seceded(this.#options.slot, run.run);
+    this.look();
+  }
+
+  #endSeceded(sequence: number, kind: number, durationUs: number, bytes: Uint8Array): void {
+    const seceded = this.#seceded.get(sequence);
+    if (seceded === undefined) return;
+    clearTimeout(seceded.timer);
+    this.#seceded.delete(sequence);
+    const { run, why } = seceded;
+    if (why === undefined) this.#ended(run, kind, durationUs, bytes);
+    else this.#ends.push({ run: run.run, failure: why, durationUs });
+  }
+
   #take(sequence: number, kind: number, durationUs: number, bytes: Uint8Array): void {
+    if (this.#seceded.has(sequence)) {
+      this.#endSeceded(sequence, kind, durationUs, bytes);
+      return;
+    }
     const ended = this.#window.remove(sequence);
     if (ended === undefined) return;
-    const { run, key } = ended;
+    const { run } = ended;
     if (this.#aborting?.run === run) {
       // It was told to end: what it ended with is too late.
       this.#ends.push({ run, failure: this.#aborting.failure, durationUs });
@@ -248,6 +334,10 @@ export class ThreadSlot {
       this.#aborting = undefined;
       return;
     }
+    this.#ended(ended, kind, durationUs, bytes);
+  }
+
+  #ended({ run, key }: ExecutorRun, kind: number, durationUs: number, bytes: Uint8Array): void {
     if (kind === RECORD_KINDS.value) {
       const last = this.#ends.at(-1);
       const result = { run, value: bytes, durationUs };
@@ -331,9 +421,12 @@ export class ThreadSlot {
     clearTimeout(this.#timer);
     this.#timedRun = undefined;
     if (executing === undefined || executing.timeoutMs === null) return;
-    const { run, key, timeoutMs } = executing;
-    this.#timedRun = run;
-    this.#timer = setTimeout(
+    this.#timedRun = executing.run;
+    this.#timer = this.#timeOut(executing, executing.timeoutMs);
+  }
+
+  #timeOut({ run, key }: ExecutorRun, timeoutMs: number): NodeJS.Timeout {
+    return setTimeout(
       () => {
         const message = `${key}: ran longer than timeoutMs = ${timeoutMs}`;
         const { workerName } = this.#options;
@@ -349,6 +442,7 @@ export class ThreadSlot {
     this.#isEmptying = true;
     this.#output.flush();
     this.#report();
+    this.#failSeceded();
     const executing = this.#executing();
     const hasRun = this.#thread !== undefined && this.#thread.lane.cursor > 0;
     const unended = this.#unended();
@@ -376,6 +470,20 @@ export class ThreadSlot {
     const unstarted = unended.map(({ run }) => run).filter((run) => run !== failed?.run);
     const { slot, handlers } = this.#options;
     handlers.emptied(slot, failed, unstarted);
+  }
+
+  /** The thread is gone, and with it what went on there without the slot. */
+  #failSeceded(): void {
+    for (const { run, why, timer } of this.#seceded.values()) {
+      clearTimeout(timer);
+      const message = `${run.key}: the thread it waited in ended, with another task`;
+      const { workerName } = this.#options;
+      const lost = failure('ERR_WORKER_CRASH', message, run.key, workerName, null);
+      const stopping = this.#stopping?.run === run.run ? this.#stopping.failure : undefined;
+      this.#ends.push({ run: run.run, failure: why ?? stopping ?? lost, durationUs: 0 });
+    }
+    this.#seceded.clear();
+    this.#report();
   }
 
   #unended(): ExecutorRun[] {
