@@ -2,6 +2,7 @@ import {
   free,
   runDependency,
   stop,
+  type ErrorCode,
   type RunDependency,
   type WorkerMessage,
 } from '@farm/protocol/core';
@@ -24,6 +25,8 @@ class ModelShell {
   readonly writing: { readonly task: number; readonly transfer: number }[] = [];
   readonly reading: { readonly task: number; readonly transfer: number }[] = [];
   readonly fetching: number[] = [];
+  /** Runs that go on without a slot. */
+  readonly seceded: { readonly run: number; readonly task: number }[] = [];
   readonly inbox: WorkerEvent[] = [];
   readonly said: WorkerMessage[] = [];
   nowMs = 0;
@@ -67,6 +70,10 @@ class ModelShell {
         case 'interrupt':
           if (this.slots[instruction.slot]?.runs[0]?.run === instruction.run) {
             this.empty(instruction.slot);
+          } else {
+            const at = this.seceded.findIndex(({ run }) => run === instruction.run);
+            const [told] = at < 0 ? [] : this.seceded.splice(at, 1);
+            if (told !== undefined) this.fail(told.run, 'ERR_CANCELLED');
           }
           break;
         case 'keep':
@@ -106,8 +113,23 @@ class ModelShell {
     this.inbox.push({ kind: 'slot-emptied', nowMs: this.nowMs, slot, failed, unstarted });
   }
 
+  /** The run that executes waits for others, and the slot goes on. */
+  secede(slot: number): void {
+    const run = this.slots[slot]?.runs.shift();
+    if (run === undefined) return;
+    this.seceded.push(run);
+    this.inbox.push({ kind: 'run-seceded', nowMs: this.nowMs, run: run.run });
+  }
+
   end(slot: number, count: number): void {
-    const ended = this.slots[slot]?.runs.splice(0, count) ?? [];
+    this.#ended(this.slots[slot]?.runs.splice(0, count) ?? []);
+  }
+
+  endSeceded(position: number): void {
+    this.#ended(this.seceded.splice(position % Math.max(1, this.seceded.length), 1));
+  }
+
+  #ended(ended: readonly { readonly run: number; readonly task: number }[]): void {
     for (const { task } of ended) this.put(task);
     this.inbox.push({
       kind: 'runs-ended',
@@ -123,15 +145,12 @@ class ModelShell {
 
   err(slot: number): void {
     const run = this.slots[slot]?.runs.shift();
-    if (run === undefined) return;
-    const why = aFailure();
-    this.inbox.push({
-      kind: 'run-erred',
-      nowMs: this.nowMs,
-      run: run.run,
-      failure: why,
-      durationUs: 1,
-    });
+    if (run !== undefined) this.fail(run.run);
+  }
+
+  fail(run: number, code: ErrorCode = 'ERR_TASK'): void {
+    const why = { ...aFailure(), code };
+    this.inbox.push({ kind: 'run-erred', nowMs: this.nowMs, run, failure: why, durationUs: 1 });
   }
 
   put(task: number): void {
@@ -195,6 +214,9 @@ const step = fc.record({
     'read',
     'damage',
     'memory',
+    'secede',
+    'secede',
+    'end-seceded',
   ),
   a: fc.nat(1_000),
   b: fc.nat(1_000),
@@ -265,6 +287,8 @@ test('whatever happens, every run ends once, inputs are there, and nothing is le
           } else if (what === 'end') shell.end(a % nthreads, 1 + (b % 5));
           else if (what === 'err') shell.err(a % nthreads);
           else if (what === 'empty') shell.empty(a % nthreads);
+          else if (what === 'secede') shell.secede(a % nthreads);
+          else if (what === 'end-seceded') shell.endSeceded(a);
           else if (what === 'arrive') shell.arrive(a, true);
           else if (what === 'lose') shell.arrive(a, false);
           else if (what === 'wake') shell.inbox.push({ kind: 'woke', nowMs });
@@ -291,6 +315,7 @@ test('whatever happens, every run ends once, inputs are there, and nothing is le
         for (let round = 0; round < 10_000; round++) {
           shell.drain();
           for (const slot of shell.slots.keys()) shell.end(slot, 100);
+          while (shell.seceded.length > 0) shell.endSeceded(0);
           while (shell.fetching.length > 0) shell.arrive(0, true);
           while (shell.writing.length > 0) shell.write(true);
           while (shell.reading.length > 0) shell.read(true);
