@@ -4,15 +4,17 @@ import {
   type CommandOutput,
   type CommandResult,
   type CommandText,
-  FarmError,
 } from '@farm/protocol';
 
+import { checkText, refusal } from './command-text.ts';
+import { type StageOptions, toStage } from './command-stage.ts';
 import { shortName } from './functions/source-function.ts';
 import { checkOptionNames } from './option-names.ts';
 
 /**
- * Where an output stream of a command goes: `'capture'` brings it back in the result, `'ignore'`
- * drops it; any other text, and `{ file }`, is a path on the worker.
+ * Where an output stream of a command goes: `'capture'` brings it back in the result, `'stream'`
+ * appends it to the one file of its worker (`farm-output` splits those again), `'ignore'` drops it;
+ * any other text, and `{ file }`, is a path on the worker.
  */
 export type OutputTarget = CommandText | { readonly file: CommandText; readonly append?: boolean };
 
@@ -45,6 +47,17 @@ export interface CommandOptions {
    */
   readonly captureBytesMax?: number;
   /**
+   * Program and arguments that run the command, as in `['apptainer', 'exec', image]`. Comes after
+   * the worker's own `--command-prefix`.
+   * @default none
+   */
+  readonly prefix?: readonly CommandText[];
+  /**
+   * Gives each attempt a directory of its own, to run in, with files brought and taken.
+   * @default none
+   */
+  readonly stage?: StageOptions;
+  /**
    * Name for keys and messages.
    * @default the program's name without its directory
    */
@@ -60,6 +73,8 @@ const OPTION_NAMES: Readonly<Record<keyof CommandOptions, true>> = {
   stderr: true,
   acceptExitCodes: true,
   captureBytesMax: true,
+  prefix: true,
+  stage: true,
   name: true,
 };
 
@@ -121,25 +136,10 @@ export function command(
     stderr: toOutput(options.stderr ?? 'capture', 'stderr'),
     acceptExitCodes: [...acceptExitCodes],
     captureBytesMax,
+    ...(options.prefix === undefined ? {} : { prefix: toPrefix(options.prefix) }),
+    ...(options.stage === undefined ? {} : { stage: toStage(options.stage) }),
   });
 }
-
-/**
- * Stands for argument `index` of a task in a command's texts: a string, number, boolean or bigint,
- * which becomes text as with `String`, or a future of one. Anything else fails the task with
- * `ERR_ARGUMENT`.
- *
- * @throws FarmError `ERR_ARGUMENT` where the index is not a whole number from 0 on.
- *
- * @example
- * client.map(command('gzip', ['-k', arg(0)]), ['a.txt', 'b.txt']);
- */
-export function arg(index: number): ArgumentSlot {
-  if (Number.isInteger(index) && index >= 0 && index < SLOTS_MAX) return { arg: index };
-  throw refusal('arg', `takes the index of an argument, 0 to ${SLOTS_MAX - 1}: ${String(index)}`);
-}
-
-const SLOTS_MAX = 1_000;
 
 /**
  * Writes text around argument slots.
@@ -160,30 +160,19 @@ export function text(
   return items;
 }
 
+function toPrefix(prefix: readonly CommandText[]): readonly CommandText[] {
+  if (!Array.isArray(prefix)) throw refusal('prefix', 'is not an array of texts');
+  return prefix.map((item: CommandText, index) => checkText(item, `prefix[${index}]`));
+}
+
 function toOutput(target: OutputTarget, stream: string): CommandOutput {
-  if (target === 'capture' || target === 'ignore') return { to: target };
+  if (target === 'capture' || target === 'stream' || target === 'ignore') return { to: target };
   if (typeof target === 'object' && 'file' in target) {
     const { file, append = false } = target;
     return { to: 'file', path: checkText(file, `${stream}.file`), append };
   }
   if (target === '') throw refusal(stream, "is an empty path; write 'ignore' to drop the output");
   return { to: 'file', path: checkText(target, stream), append: false };
-}
-
-function checkText(value: CommandText, what: string, isNulAllowed = false): CommandText {
-  if (typeof value === 'string') {
-    if (value.includes('\0') && !isNulAllowed) throw refusal(what, 'has a NUL character');
-    return value;
-  }
-  if (isSlot(value)) return { arg: arg(value.arg).arg };
-  if (!Array.isArray(value)) {
-    throw refusal(what, `is not text, arg(i) or text\`…\`: ${describe(value)}`);
-  }
-  return value.map((item: string | ArgumentSlot, index) => {
-    const checked = checkText(item, `${what}[${index}]`, isNulAllowed);
-    // SAFE: what is no array stays none.
-    return checked as string | ArgumentSlot;
-  });
 }
 
 function checkVariable(name: string): string {
@@ -197,21 +186,22 @@ function programName(file: CommandText): string {
 }
 
 function highestSlot(spec: CommandFunction): number {
+  const { stage, prefix = [] } = spec;
+  const brought = stage?.in.flatMap(({ from, to }) => [from, to ?? '']) ?? [];
+  const taken = stage?.out.flatMap(({ from, to }) => [from, to]) ?? [];
+  const staged = [stage?.directory ?? '', ...brought, ...taken];
   const outputs = [spec.stdout, spec.stderr].map((out) => (out.to === 'file' ? out.path : ''));
   const env = spec.env.map(([, value]) => value);
-  const texts = [spec.file, ...spec.args, spec.cwd ?? '', spec.stdin ?? '', ...env, ...outputs];
+  const texts = [
+    spec.file,
+    ...spec.args,
+    spec.cwd ?? '',
+    spec.stdin ?? '',
+    ...env,
+    ...outputs,
+    ...prefix,
+    ...staged,
+  ];
   const slots = texts.flat().map((item) => (typeof item === 'string' ? -1 : item.arg));
   return slots.reduce((highest, slot) => Math.max(highest, slot), -1);
-}
-
-function isSlot(value: unknown): value is ArgumentSlot {
-  return typeof value === 'object' && value !== null && 'arg' in value;
-}
-
-function describe(value: unknown): string {
-  return value === null ? 'null' : typeof value === 'object' ? 'an object' : `a ${typeof value}`;
-}
-
-function refusal(what: string, problem: string): FarmError {
-  return new FarmError('ERR_ARGUMENT', `command: ${what} ${problem}`);
 }

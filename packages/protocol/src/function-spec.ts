@@ -39,6 +39,7 @@ export type CommandText = string | ArgumentSlot | readonly (string | ArgumentSlo
 export type CommandOutput =
   | { readonly to: 'capture' }
   | { readonly to: 'ignore' }
+  | { readonly to: 'stream' }
   | { readonly to: 'file'; readonly path: CommandText; readonly append: boolean };
 
 /** A program to run; argv stays an array. */
@@ -59,6 +60,40 @@ export interface CommandFunction {
   readonly acceptExitCodes: readonly number[];
   /** Captured output beyond this many bytes is dropped from the middle, per stream. */
   readonly captureBytesMax: number;
+  /** Runs the command as its last argument does; goes inside the worker's own. @default none */
+  readonly prefix?: readonly CommandText[];
+  /** Gives each attempt a directory of its own. @default none */
+  readonly stage?: CommandStage;
+}
+
+/** What is brought into a command's own directory and taken out of it. */
+export interface CommandStage {
+  /** Where the directory is made. Null means below the worker's local directory. */
+  readonly directory: CommandText | null;
+  readonly in: readonly StageIn[];
+  readonly out: readonly StageOut[];
+  /** When the directory is removed. */
+  readonly remove: 'always' | 'on-success' | 'never';
+}
+
+/** A file or tree that is brought. */
+export interface StageIn {
+  /** A relative path starts in the worker's directory. */
+  readonly from: CommandText;
+  /** Path inside the command's directory; null means the last part of `from`. */
+  readonly to: CommandText | null;
+  /** Whether a symbolic link is enough. */
+  readonly link: boolean;
+}
+
+/** Files or trees that are taken. */
+export interface StageOut {
+  /** Glob pattern inside the command's directory. */
+  readonly from: CommandText;
+  /** Where to; its own text may have placeholders. Ends in `/` where it names a directory. */
+  readonly to: CommandText;
+  /** Whether it is well when nothing matches. */
+  readonly optional: boolean;
 }
 
 /** Code of a task. */
@@ -72,4 +107,8 @@ export interface CommandResult {
   readonly stdout: string;
   readonly stderr: string;
   readonly durationMs: number;
+  /** Absolute paths on the worker of what its stage took out. */
+  readonly outputs?: readonly string[];
+  /** Its directory on the worker, where its stage says never to remove it. */
+  readonly directory?: string;
 }

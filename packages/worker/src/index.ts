@@ -7,3 +7,6 @@ export { DEATH_TIMEOUT_MS, Worker } from './shell/worker.ts';
 export type { WorkerEnd, WorkerOptions } from './shell/worker.ts';
 export { taskContext } from './shell/executors/threads/task-context.ts';
 export type { TaskContext } from './shell/executors/threads/task-context.ts';
+export { readOutput } from './shell/executors/commands/output/read-output.ts';
+export type { OutputRecord } from './shell/executors/commands/output/read-output.ts';
+export { environmentChanged } from './shell/executors/commands/command-environment.ts';

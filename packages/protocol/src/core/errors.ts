@@ -24,6 +24,7 @@ export type ErrorCode =
   | 'ERR_TASK' // user code threw; the RemoteError carries what it threw
   | 'ERR_COMMAND' // a command ended with an exit code that is not accepted, or by a signal
   | 'ERR_SPAWN' // a command could not be started
+  | 'ERR_STAGE' // files of a command could not be brought, or taken out
   | 'ERR_TASK_TIMEOUT' // the task ran longer than its timeoutMs
   | 'ERR_CANCELLED' // the task was cancelled
   | 'ERR_KILLED_WORKER' // the task's workers died more often than allowed

@@ -102,6 +102,22 @@ const program = defineProgram({
       parse: text,
       defaultText: 'farm-workers-UID in the system directory for temporary files',
     },
+    commandPrefix: {
+      value: 'WORDS',
+      description: 'program and arguments, split at blanks, that run every command',
+      parse: text,
+    },
+    siteSetup: {
+      value: 'FILE',
+      description: 'script that a shell sources at the start; commands get the environment it makes',
+      parse: text,
+    },
+    outputDirectory: {
+      value: 'DIR',
+      description: 'where the output of commands is streamed to',
+      parse: text,
+      defaultText: 'farm-output',
+    },
     deathTimeout: {
       value: 'TIME',
       description: 'exit after this long without a scheduler: 60, 60s, 1m',
@@ -208,6 +224,13 @@ function planWorkers(
     executor,
     resources: resources ?? [],
     ...(localDirectory === undefined ? {} : { localDirectory }),
+    commands: {
+      prefix: options.commandPrefix?.split(/\s+/).filter((word) => word !== '') ?? [],
+      ...(options.siteSetup === undefined ? {} : { siteSetup: options.siteSetup }),
+      ...(options.outputDirectory === undefined
+        ? {}
+        : { outputDirectory: options.outputDirectory }),
+    },
     deathTimeoutMs: options.deathTimeout,
     heartbeatTimeoutMs: options.heartbeatTimeout,
     ...(host === undefined ? {} : { host }),

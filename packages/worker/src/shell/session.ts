@@ -29,6 +29,7 @@ import { InputFetcher } from './data/input-fetcher.ts';
 import { serveData } from './data/serve-data.ts';
 import type { Store } from './data/store.ts';
 import { EventQueue } from './event-queue.ts';
+import type { CommandSite } from './executors/commands/command-site.ts';
 import { createExecutors } from './executors/create-executors.ts';
 import { FinishedHold } from './finished-hold.ts';
 import type {
@@ -52,6 +53,8 @@ export interface WorkerSessionOptions {
   readonly name: string;
   /** What functions run in that do not ask for one themselves. */
   readonly functionsIn: FunctionExecutor;
+  /** What this worker's site adds to commands. */
+  readonly commandSite: CommandSite;
   /** Where clients in tasks connect to. */
   readonly scheduler: SchedulerContact | undefined;
   /** Where peers reach this worker's store. */
@@ -122,6 +125,7 @@ export class WorkerSession implements AsyncDisposable {
       slots: nthreads,
       workerName: name,
       functionsIn: options.functionsIn,
+      commandSite: options.commandSite,
       scheduler: options.scheduler,
       prewarm: true,
       handlers: {

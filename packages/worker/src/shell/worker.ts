@@ -33,6 +33,11 @@ import {
   makeLocalDirectory,
   type LocalDirectory,
 } from './local-directory.ts';
+import {
+  commandSite,
+  type CommandsOptions,
+  type CommandSite,
+} from './executors/commands/command-site.ts';
 import type { SchedulerContact } from './executors/executor.ts';
 import { packageVersion } from './package-version.ts';
 import { WorkerSession, type SessionEnd } from './session.ts';
@@ -83,6 +88,8 @@ export interface WorkerOptions {
   readonly memoryFractions?: MemoryFractions;
   /** @default a directory for this user in the system's directory for temporary files */
   readonly localDirectory?: string;
+  /** What is put around commands, and where their output is streamed to. @default nothing */
+  readonly commands?: CommandsOptions;
   /**
    * How long to go on without a scheduler, at the start and after it was lost.
    * @default 300_000
@@ -144,6 +151,7 @@ export class Worker implements AsyncDisposable {
   readonly #end = Promise.withResolvers<WorkerEnd>();
   readonly #closing = new AbortController();
   readonly #connected = Promise.withResolvers<void>();
+  #commandSite: CommandSite = {};
   #directory: LocalDirectory | undefined;
   #data: DataServer | undefined;
   #session: WorkerSession | undefined;
@@ -197,6 +205,7 @@ export class Worker implements AsyncDisposable {
     try {
       const { localDirectory = defaultLocalDirectory() } = this.#options;
       this.#directory = makeLocalDirectory(localDirectory, this.name);
+      this.#commandSite = await commandSite(this.#options.commands, this.#directory.path);
       end = await this.#serve();
     } catch (error) {
       const { signal } = this.#closing;
@@ -315,6 +324,7 @@ export class Worker implements AsyncDisposable {
       heartbeatMs: welcome.heartbeatMs,
       name: this.name,
       functionsIn: this.#options.executor ?? 'threads',
+      commandSite: this.#commandSite,
       scheduler: contactOf(this.#options),
       address: data.address,
       nthreads,

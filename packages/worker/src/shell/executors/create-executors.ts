@@ -3,6 +3,7 @@ import { FarmError, type Failure } from '@farm/protocol/core';
 import type { ResourceLimits } from 'node:worker_threads';
 
 import { CommandExecutor } from './commands/command-executor.ts';
+import type { CommandSite } from './commands/command-site.ts';
 import type { Executor, ExecutorHandlers, ExecutorRun, SchedulerContact } from './executor.ts';
 import { ProcessExecutor } from './processes/process-executor.ts';
 import { ThreadExecutor } from './threads/thread-executor.ts';
@@ -28,6 +29,8 @@ export interface ExecutorsOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** Who starts commands: a spawner where there can be one, or always Node. @default 'auto' */
   readonly commandSpawner?: 'auto' | 'node';
+  /** What the worker's site adds to commands. @default nothing */
+  readonly commandSite?: CommandSite;
 }
 
 /**

@@ -1,22 +1,25 @@
 import type { ExecutorRun } from '../executor.ts';
+import type { CommandSite } from './command-site.ts';
 
 /** Variables of a command's environment, in the order they are set. */
 export type Variables = readonly (readonly [name: string, value: string])[];
 
 /**
  * What a command finds in its environment on top of the worker's own: who it is, what it is granted
- * (`FARM_RESOURCE_<NAME>`), and what its task sets, which wins.
+ * (`FARM_RESOURCE_<NAME>`), the directory it has for itself, and what its task sets, which wins.
  */
 export function taskEnvironment(
   { key, attempt, resources }: ExecutorRun,
   workerName: string,
   own: Variables,
+  directory?: string,
 ): Variables {
   return [
     ...resources.map(([name, amount]) => [resourceVariable(name), String(amount)] as const),
     ['FARM_KEY', key],
     ['FARM_ATTEMPT', String(attempt)],
     ['FARM_WORKER', workerName],
+    ...(directory === undefined ? [] : [['FARM_DIRECTORY', directory] as const]),
     ...own,
   ];
 }
@@ -37,12 +40,19 @@ export function environmentChanged(): void {
 /** What commands inherit, as `NAME=value` texts: reading all of `process.env` takes a while. */
 export class InheritedEnvironment {
   readonly #env: NodeJS.ProcessEnv;
+  readonly #site: NonNullable<CommandSite['variables']>;
   #texts: readonly string[] = [];
   #readMs = -Infinity;
   #changes = -1;
 
-  constructor(env: NodeJS.ProcessEnv) {
+  /** @param site - variables that the worker's site changes; undefined removes one */
+  constructor(env: NodeJS.ProcessEnv, site: CommandSite['variables'] = {}) {
     this.#env = env;
+    this.#site = site;
+  }
+
+  record(): NodeJS.ProcessEnv {
+    return { ...this.#env, ...this.#site };
   }
 
   texts(): readonly string[] {
@@ -51,7 +61,7 @@ export class InheritedEnvironment {
     this.#changes = changes;
     this.#readMs = nowMs;
     const texts: string[] = [];
-    for (const [name, value] of Object.entries(this.#env)) {
+    for (const [name, value] of Object.entries(this.record())) {
       if (value !== undefined) texts.push(`${name}=${value}`);
     }
     this.#texts = texts;

@@ -1,16 +1,16 @@
-import type { CommandFunction, FunctionSpec } from '@farm/protocol';
+import type { CommandFunction, CommandResult, CommandStage, FunctionSpec } from '@farm/protocol';
 import { type ErrorCode, FarmError, type Failure, failure } from '@farm/protocol/core';
 import { decodeValue, encodeError, encodeValue, errorText } from '@farm/protocol/value';
+import { hostname } from 'node:os';
 
 import type { Executor, ExecutorHandlers, ExecutorRun } from '../executor.ts';
 import { CommandError } from './command-error.ts';
-import { type CommandLine, commandLine } from './command-line.ts';
-import { InheritedEnvironment, taskEnvironment } from './command-environment.ts';
-import { CommandProcess } from './command-process.ts';
-import { GroupReaper } from './group-reaper.ts';
+import { commandLine } from './command-line.ts';
+import type { CommandSite } from './command-site.ts';
+import { CommandStarter } from './command-starter.ts';
 import type { RunningCommand } from './running-command.ts';
-import { isSpawnable, SpawnedCommand } from './spawned-command.ts';
-import { SpawnerPool } from './spawner/spawner-pool.ts';
+import { StagedDirectory, type StagingPlaces, stagingPlaces } from './staging/staged-directory.ts';
+import { stagePlan } from './staging/stage-plan.ts';
 
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
@@ -29,6 +29,8 @@ export interface CommandExecutorOptions {
    * @default 'auto'
    */
   readonly commandSpawner?: 'auto' | 'node';
+  /** What the worker's site adds to commands. @default nothing */
+  readonly commandSite?: CommandSite;
 }
 
 interface Active {
@@ -36,6 +38,8 @@ interface Active {
   process: RunningCommand | undefined;
   /** Why it was interrupted, if it was. */
   stopped: Failure | undefined;
+  /** Ends what copies its files. */
+  readonly abort: AbortController;
 }
 
 interface CommandSlot {
@@ -59,9 +63,8 @@ export class CommandExecutor implements Executor {
   readonly #cwd: string;
   readonly #functions = new Map<number, CommandFunction>();
   readonly #slots: readonly CommandSlot[];
-  readonly #inherited: InheritedEnvironment;
-  readonly #reaper: GroupReaper;
-  readonly #spawners: SpawnerPool | undefined;
+  readonly #starter: CommandStarter;
+  readonly #places: StagingPlaces;
   readonly #running = new Set<Promise<void>>();
   #isClosed = false;
 
@@ -72,11 +75,15 @@ export class CommandExecutor implements Executor {
       active: undefined,
       waiting: [],
     }));
-    this.#inherited = new InheritedEnvironment(options.env ?? process.env);
-    this.#spawners =
-      options.commandSpawner === 'node' ? undefined : new SpawnerPool({ slots: options.slots });
-    this.#reaper = new GroupReaper((text) => {
-      options.handlers.output(0, 'stderr', `farm: ${text}\n`);
+    this.#places = stagingPlaces(options.commandSite?.directory);
+    this.#starter = new CommandStarter({
+      slots: options.slots,
+      workerName: options.workerName,
+      cwd: this.#cwd,
+      site: options.commandSite ?? {},
+      env: options.env,
+      commandSpawner: options.commandSpawner ?? 'auto',
+      warn: (text) => options.handlers.output(0, 'stderr', `farm: ${text}\n`),
     });
   }
 
@@ -114,7 +121,7 @@ export class CommandExecutor implements Executor {
     const { active } = this.#slot(slot);
     if (active === undefined || active.run.run !== run) return false;
     active.stopped ??= why;
-    active.process?.stop();
+    stop(active);
     return true;
   }
 
@@ -126,11 +133,10 @@ export class CommandExecutor implements Executor {
     this.#isClosed = true;
     for (const slot of this.#slots) {
       slot.waiting = [];
-      slot.active?.process?.stop();
+      if (slot.active !== undefined) stop(slot.active);
     }
     await Promise.all(this.#running);
-    this.#reaper.close();
-    await this.#spawners?.close();
+    await this.#starter.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -141,7 +147,12 @@ export class CommandExecutor implements Executor {
     if (at.active !== undefined || this.#isClosed) return;
     const next = at.waiting.shift();
     if (next === undefined) return;
-    const active: Active = { run: next.run, process: undefined, stopped: undefined };
+    const active: Active = {
+      run: next.run,
+      process: undefined,
+      stopped: undefined,
+      abort: new AbortController(),
+    };
     at.active = active;
     const running = this.#runOne(slot, at, active, this.#functions.get(next.fn)).finally(() => {
       this.#running.delete(running);
@@ -187,18 +198,18 @@ export class CommandExecutor implements Executor {
     let timer: NodeJS.Timeout | undefined;
     try {
       if (spec === undefined) throw new FarmError('ERR_FUNCTION', 'the command is not known');
-      const line = this.#line(spec, active.run);
-      const command = await this.#command(slot, line, active.run, spec.captureBytesMax);
-      active.process = command;
-      if (active.stopped !== undefined || this.#isClosed) command.stop();
-      const result = await command.run(() => {
-        timer = this.#watchTime(slot, active.run);
-      });
-      const isSuccess = result.exitCode !== null && spec.acceptExitCodes.includes(result.exitCode);
-      if (isSuccess) return { value: encodeValue(result, { what: 'the result' }).bytes };
-      const error = new CommandError(line, result);
-      return fail('ERR_COMMAND', errorText(error), encodeError(error));
+      const watch = (): void => {
+        timer ??= this.#watchTime(slot, active.run);
+      };
+      const result =
+        spec.stage === undefined
+          ? await this.#run(slot, active, spec, undefined, watch)
+          : await this.#runStaged(slot, active, spec, spec.stage, watch);
+      return { value: encodeValue(result, { what: 'the result' }).bytes };
     } catch (error) {
+      if (error instanceof CommandError) {
+        return fail('ERR_COMMAND', errorText(error), encodeError(error));
+      }
       if (error instanceof FarmError) return fail(error.code, `${key}: ${error.message}`, null);
       return fail('ERR_INTERNAL', errorText(error), encodeError(error));
     } finally {
@@ -206,34 +217,57 @@ export class CommandExecutor implements Executor {
     }
   }
 
-  #line(spec: CommandFunction, { args, inputs }: ExecutorRun): CommandLine {
-    const decoded = decodeValue(
-      args,
-      inputs.map((input) => decodeValue(input)),
-    );
-    return commandLine(spec, Array.isArray(decoded) ? decoded : [], this.#cwd);
+  /** @throws CommandError where it does not end well */
+  async #run(
+    slot: number,
+    active: Active,
+    spec: CommandFunction,
+    directory: string | undefined,
+    onStart: () => void,
+  ): Promise<CommandResult> {
+    const { run } = active;
+    const prefix = this.#options.commandSite?.prefix;
+    const line = commandLine(spec, argumentsOf(run), directory ?? this.#cwd, prefix);
+    const command = await this.#starter.prepare(slot, line, run, spec, directory);
+    active.process = command;
+    if (active.stopped !== undefined || this.#isClosed) command.stop();
+    const result = await command.run(onStart);
+    const isSuccess = result.exitCode !== null && spec.acceptExitCodes.includes(result.exitCode);
+    if (isSuccess || active.stopped !== undefined) return result;
+    throw new CommandError(line, result);
   }
 
-  /** A command that is ready to run, by a spawner where that is possible. */
-  async #command(
+  /** Runs it in a directory of its own. */
+  async #runStaged(
     slot: number,
-    line: CommandLine,
-    run: ExecutorRun,
-    captureBytesMax: number,
-  ): Promise<RunningCommand> {
-    const env = taskEnvironment(run, this.#options.workerName, line.env);
-    const found = isSpawnable(line, env) ? this.#spawners?.get(slot) : undefined;
-    const spawner = found instanceof Promise ? await found : found;
-    if (spawner !== undefined) {
-      return new SpawnedCommand(line, {
-        spawner,
-        inherited: this.#inherited.texts(),
-        env,
-        captureBytesMax,
-      });
+    active: Active,
+    spec: CommandFunction,
+    stage: CommandStage,
+    onStart: () => void,
+  ): Promise<CommandResult> {
+    const { key, attempt } = active.run;
+    const { workerName } = this.#options;
+    const at = { key, attempt, workerName };
+    const plan = stagePlan(spec.name, stage, argumentsOf(active.run), this.#cwd, at);
+    // To bring files may take long, too.
+    onStart();
+    const { signal } = active.abort;
+    const directory = await StagedDirectory.make(plan, at, this.#places, signal);
+    let outputs: readonly string[];
+    let result: CommandResult;
+    try {
+      result = await this.#run(slot, active, spec, directory.path, onStart);
+      signal.throwIfAborted();
+      outputs = await directory.take();
+    } catch (error) {
+      const kept = await directory.end(false);
+      if (kept !== undefined && error instanceof Error) {
+        error.message += `; its directory is kept: ${hostname()}:${kept}`;
+      }
+      throw error;
     }
-    const all = { ...(this.#options.env ?? process.env), ...Object.fromEntries(env) };
-    return new CommandProcess(line, { env: all, captureBytesMax, reaper: this.#reaper });
+    const kept = await directory.end(true);
+    return { ...result, outputs, ...(kept === undefined ? {} : { directory: kept }) };
   }
 
   #watchTime(slot: number, { run, key, timeoutMs }: ExecutorRun): NodeJS.Timeout | undefined {
@@ -255,4 +289,15 @@ export class CommandExecutor implements Executor {
     }
     return found;
   }
+}
+
+function stop(active: Active): void {
+  active.process?.stop();
+  active.abort.abort(new FarmError('ERR_CANCELLED', 'stopped'));
+}
+
+function argumentsOf({ args, inputs }: ExecutorRun): readonly unknown[] {
+  const values = inputs.map((input) => decodeValue(input));
+  const decoded = decodeValue(args, values);
+  return Array.isArray(decoded) ? decoded : [];
 }

@@ -6,6 +6,7 @@ import { resolve } from 'node:path';
 export type OutputTarget =
   | { readonly to: 'capture' }
   | { readonly to: 'ignore' }
+  | { readonly to: 'stream' }
   | { readonly to: 'file'; readonly path: string; readonly append: boolean };
 
 /** A command with its arguments filled in. */
@@ -24,7 +25,8 @@ export interface CommandLine {
 /**
  * Fills the argument slots of a command. Text stays what it is, byte for byte; numbers, bigints
  * and booleans become what `String` makes of them. A relative cwd is taken from the worker's
- * directory, paths of output files from the command's cwd.
+ * directory, paths of output files from the command's cwd. What wraps it, the site's prefix and then
+ * the command's, comes before it in argv.
  *
  * @throws FarmError `ERR_ARGUMENT` naming the slot, for any other kind of argument
  */
@@ -32,17 +34,22 @@ export function commandLine(
   spec: CommandFunction,
   args: readonly unknown[],
   workerCwd: string,
+  sitePrefix: readonly string[] = [],
 ): CommandLine {
-  const text = (part: CommandText, place: string): string => fill(spec.name, part, args, place);
+  const text = (part: CommandText, place: string): string => fillText(spec.name, part, args, place);
   const cwd = spec.cwd === null ? workerCwd : resolve(workerCwd, text(spec.cwd, 'its cwd'));
   const output = (to: CommandOutput, place: string): OutputTarget =>
     to.to === 'file'
       ? { to: 'file', path: resolve(cwd, text(to.path, place)), append: to.append }
       : to;
+  const prefix = (spec.prefix ?? []).map((part, index) => text(part, `prefix[${index}]`));
+  const program = text(spec.file, 'its program');
+  const own = spec.args.map((part, index) => text(part, `position ${index} of its argv`));
+  const [file = program, ...argv] = [...sitePrefix, ...prefix, program, ...own];
   return {
     name: spec.name,
-    file: text(spec.file, 'its program'),
-    args: spec.args.map((part, index) => text(part, `position ${index} of its argv`)),
+    file,
+    args: argv,
     cwd,
     env: spec.env.map(([name, value]) => [name, text(value, `its variable ${name}`)] as const),
     stdin: spec.stdin === null ? null : text(spec.stdin, 'its stdin'),
@@ -51,11 +58,25 @@ export function commandLine(
   };
 }
 
-function fill(name: string, text: CommandText, args: readonly unknown[], place: string): string {
-  if (typeof text === 'string') return text;
+/**
+ * Fills the argument slots of one text.
+ *
+ * @param literal - what becomes of the text around them
+ * @throws FarmError `ERR_ARGUMENT` naming the slot
+ */
+export function fillText(
+  name: string,
+  text: CommandText,
+  args: readonly unknown[],
+  place: string,
+  literal: (part: string) => string = (part) => part,
+): string {
+  if (typeof text === 'string') return literal(text);
   if ('arg' in text) return argumentText(name, text.arg, args, place);
   return text
-    .map((part) => (typeof part === 'string' ? part : argumentText(name, part.arg, args, place)))
+    .map((part) =>
+      typeof part === 'string' ? literal(part) : argumentText(name, part.arg, args, place),
+    )
     .join('');
 }
 

@@ -8,7 +8,7 @@ import { CapturedOutput } from './captured-output.ts';
 import type { CommandLine, OutputTarget } from './command-line.ts';
 import type { GroupReaper } from './group-reaper.ts';
 import { groupExists, signalGroup } from './process-group.ts';
-import type { RunningCommand } from './running-command.ts';
+import type { OutputSink, RunningCommand } from './running-command.ts';
 import { outputError, spawnError } from './spawn-error.ts';
 
 /** Time between asking a command to end and killing it. */
@@ -31,6 +31,8 @@ export interface CommandProcessOptions {
   readonly env: NodeJS.ProcessEnv;
   readonly captureBytesMax: number;
   readonly reaper: GroupReaper;
+  /** For output that is streamed. */
+  readonly sink: OutputSink | undefined;
 }
 
 /** One command that the worker itself starts and ends. */
@@ -55,11 +57,15 @@ export class CommandProcess implements RunningCommand {
       // Stopped while its files were opened: there is nothing to be ended.
       if (this.#isStopping) return notStarted();
       const child = await this.#spawn(stdout, stderr);
-      const captured = [this.#capture(child.stdout), this.#capture(child.stderr)] as const;
+      const captured = [
+        this.#capture('stdout', child.stdout),
+        this.#capture('stderr', child.stderr),
+      ] as const;
       this.#giveInput(child);
       onStart();
       const { exitCode, signal } = await this.#exit(child);
       await this.#lastOutput(child);
+      await this.#options.sink?.finish();
       const durationMs = performance.now() - startedMs;
       const [out, err] = captured;
       return { exitCode, signal, stdout: out.text(), stderr: err.text(), durationMs };
@@ -96,7 +102,7 @@ export class CommandProcess implements RunningCommand {
     files: FileHandle[],
   ): Promise<number | string> {
     if (target.to === 'ignore') return 'ignore';
-    if (target.to === 'capture') return 'pipe';
+    if (target.to !== 'file') return 'pipe';
     try {
       const file = await open(target.path, target.append ? 'a' : 'w');
       files.push(file);
@@ -136,9 +142,18 @@ export class CommandProcess implements RunningCommand {
     return child;
   }
 
-  #capture(stream: Readable | null): CapturedOutput {
-    const captured = new CapturedOutput(this.#options.captureBytesMax);
-    stream?.on('data', (chunk: Uint8Array) => captured.push(chunk));
+  #capture(name: 'stdout' | 'stderr', stream: Readable | null): CapturedOutput {
+    const { captureBytesMax, sink } = this.#options;
+    const captured = new CapturedOutput(captureBytesMax);
+    const isStreamed = this.#line[name].to === 'stream';
+    stream?.on('data', (chunk: Uint8Array) => {
+      if (!isStreamed || sink === undefined) {
+        captured.push(chunk);
+      } else if (!sink.write(name, chunk)) {
+        stream.pause();
+        void sink.drained().then(() => stream.resume());
+      }
+    });
     stream?.on('error', () => {});
     return captured;
   }

@@ -13,3 +13,17 @@ export interface RunningCommand {
   /** Asks the whole process group to end, and kills what is left of it after the grace period. */
   stop(): void;
 }
+
+/** Takes the output of one command that is streamed. */
+export interface OutputSink {
+  /** @returns false where the caller is to wait for `drained` before it reads on */
+  write(stream: 'stdout' | 'stderr', chunk: Uint8Array): boolean;
+  /** Resolves when more can be taken. */
+  drained(): Promise<void>;
+  /**
+   * Resolves when all of it is in its file.
+   *
+   * @throws FarmError `ERR_STAGE` where it could not be written
+   */
+  finish(): Promise<void>;
+}

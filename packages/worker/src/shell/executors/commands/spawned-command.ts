@@ -3,7 +3,7 @@ import type { FarmError } from '@farm/protocol/core';
 
 import type { Variables } from './command-environment.ts';
 import type { CommandLine, OutputTarget } from './command-line.ts';
-import type { RunningCommand } from './running-command.ts';
+import type { OutputSink, RunningCommand } from './running-command.ts';
 import { outputError, spawnError } from './spawn-error.ts';
 import type { SpawnFailure, Spawner } from './spawner/spawner.ts';
 
@@ -15,6 +15,8 @@ export interface SpawnedCommandOptions {
   /** Variables on top of it. */
   readonly env: Variables;
   readonly captureBytesMax: number;
+  /** For output that is streamed. */
+  readonly sink: OutputSink | undefined;
 }
 
 /** Whether a spawner can start this command; one with text for its standard input it cannot. */
@@ -43,7 +45,7 @@ export class SpawnedCommand implements RunningCommand {
         return;
       }
       const { file, args, cwd, stdout, stderr } = this.#line;
-      const { spawner, inherited, env, captureBytesMax } = this.#options;
+      const { spawner, inherited, env, captureBytesMax, sink } = this.#options;
       const isSame = stdout.to === 'file' && stderr.to === 'file' && stdout.path === stderr.path;
       const request = {
         cwd,
@@ -55,8 +57,14 @@ export class SpawnedCommand implements RunningCommand {
         captureBytesMax,
       };
       this.#id = spawner.run(request, {
-        ended: ({ exitCode, signal, stdout, stderr, durationMs }) =>
-          resolve({ exitCode, signal, stdout, stderr, durationMs }),
+        output: (stream, chunk) => {
+          if (sink?.write(stream, chunk) === false) spawner.pauseUntil(sink.drained());
+        },
+        ended: ({ exitCode, signal, stdout, stderr, durationMs }) => {
+          const result = { exitCode, signal, stdout, stderr, durationMs };
+          if (sink === undefined) resolve(result);
+          else sink.finish().then(() => resolve(result), reject);
+        },
         failed: (failure) => {
           this.#startError(failure).then(reject, reject);
         },
@@ -85,5 +93,6 @@ export class SpawnedCommand implements RunningCommand {
 function target(to: OutputTarget): string {
   if (to.to === 'capture') return 'c';
   if (to.to === 'ignore') return 'i';
+  if (to.to === 'stream') return 's';
   return `${to.append ? 'a' : 'w'}${to.path}`;
 }

@@ -9,7 +9,9 @@ const SPAWNERS_MAX = 4;
 /** Options of a {@link SpawnerPool}. */
 export interface SpawnerPoolOptions {
   readonly slots: number;
-  /** Where to look for Python. @default PATH of this process */
+  /** Directory where Python is looked for first; null for none. @default '/usr/bin' */
+  readonly system?: string | null;
+  /** Where to look for Python then. @default PATH of this process */
   readonly path?: string;
 }
 
@@ -22,9 +24,13 @@ export class SpawnerPool {
   readonly #python: string | undefined;
   #isUsable: boolean;
 
-  constructor({ slots, path = process.env['PATH'] ?? '' }: SpawnerPoolOptions) {
+  constructor({
+    slots,
+    system = '/usr/bin',
+    path = process.env['PATH'] ?? '',
+  }: SpawnerPoolOptions) {
     this.#spawners = Array.from({ length: Math.min(slots, SPAWNERS_MAX) }, () => undefined);
-    this.#python = findPython(path);
+    this.#python = findPython([system ?? '', ...path.split(delimiter)]);
     this.#isUsable = this.#python !== undefined;
   }
 
@@ -50,8 +56,8 @@ export class SpawnerPool {
   }
 }
 
-/** The system's own Python first: it is local, where one in PATH may be a slow script. */
-function findPython(path: string): string | undefined {
-  const directories = ['/usr/bin', ...path.split(delimiter).filter((part) => part.startsWith('/'))];
-  return directories.map((directory) => join(directory, 'python3')).find((at) => existsSync(at));
+/** The system's own Python is best: it is local, where one in PATH may be a slow script. */
+function findPython(directories: readonly string[]): string | undefined {
+  const absolute = directories.filter((directory) => directory.startsWith('/'));
+  return absolute.map((directory) => join(directory, 'python3')).find((path) => existsSync(path));
 }

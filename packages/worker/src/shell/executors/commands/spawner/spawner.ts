@@ -124,6 +124,13 @@ export class Spawner {
     if (this.#isAlive) this.#process.stdin.write(textFrame(['S', String(id)]));
   }
 
+  /** Hears nothing of it until then, and so slows down what writes much. */
+  pauseUntil(ready: Promise<void>): void {
+    if (this.#process.stdout.isPaused()) return;
+    this.#process.stdout.pause();
+    void ready.then(() => this.#process.stdout.resume());
+  }
+
   /** Ends it at once, before it has any command. */
   kill(): void {
     this.#process.kill('SIGKILL');

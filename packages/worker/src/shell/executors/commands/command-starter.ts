@@ -1,0 +1,70 @@
+import type { CommandFunction } from '@farm/protocol';
+
+import type { ExecutorRun } from '../executor.ts';
+import { InheritedEnvironment, taskEnvironment } from './command-environment.ts';
+import type { CommandLine } from './command-line.ts';
+import { CommandProcess } from './command-process.ts';
+import type { CommandSite } from './command-site.ts';
+import { GroupReaper } from './group-reaper.ts';
+import { OutputLog } from './output/output-log.ts';
+import type { OutputSink, RunningCommand } from './running-command.ts';
+import { isSpawnable, SpawnedCommand } from './spawned-command.ts';
+import { SpawnerPool } from './spawner/spawner-pool.ts';
+
+/** Options of a {@link CommandStarter}. */
+export interface CommandStarterOptions {
+  readonly slots: number;
+  readonly workerName: string;
+  readonly cwd: string;
+  readonly site: CommandSite;
+  /** What commands inherit. @default process.env, as it is when a command starts */
+  readonly env: NodeJS.ProcessEnv | undefined;
+  /** Who starts commands: a spawner where there can be one, or always Node. */
+  readonly commandSpawner: 'auto' | 'node';
+  readonly warn: (text: string) => void;
+}
+
+/** Makes commands ready to run: who starts them, what they inherit, where their output goes. */
+export class CommandStarter {
+  readonly #workerName: string;
+  readonly #inherited: InheritedEnvironment;
+  readonly #reaper: GroupReaper;
+  readonly #spawners: SpawnerPool | undefined;
+  readonly #output: OutputLog;
+
+  constructor(options: CommandStarterOptions) {
+    const { slots, workerName, cwd, site, env = process.env, commandSpawner, warn } = options;
+    this.#workerName = workerName;
+    this.#inherited = new InheritedEnvironment(env, site.variables);
+    this.#spawners = commandSpawner === 'node' ? undefined : new SpawnerPool({ slots });
+    this.#reaper = new GroupReaper(warn);
+    this.#output = new OutputLog({ cwd, directory: site.outputDirectory, workerName });
+  }
+
+  /** A command that is ready to run. It is to be in this directory of its own, if it has one. */
+  async prepare(
+    slot: number,
+    line: CommandLine,
+    run: ExecutorRun,
+    { captureBytesMax }: CommandFunction,
+    directory: string | undefined,
+  ): Promise<RunningCommand> {
+    const env = taskEnvironment(run, this.#workerName, line.env, directory);
+    const streams = line.stdout.to === 'stream' || line.stderr.to === 'stream';
+    const sink: OutputSink | undefined = streams ? await this.#output.sink(run) : undefined;
+    const found = isSpawnable(line, env) ? this.#spawners?.get(slot) : undefined;
+    const spawner = found instanceof Promise ? await found : found;
+    if (spawner !== undefined) {
+      const inherited = this.#inherited.texts();
+      return new SpawnedCommand(line, { spawner, inherited, env, captureBytesMax, sink });
+    }
+    const all = { ...this.#inherited.record(), ...Object.fromEntries(env) };
+    return new CommandProcess(line, { env: all, captureBytesMax, reaper: this.#reaper, sink });
+  }
+
+  /** To be called when no command runs any more. */
+  async close(): Promise<void> {
+    this.#reaper.close();
+    await Promise.all([this.#spawners?.close(), this.#output.close()]);
+  }
+}
