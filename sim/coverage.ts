@@ -191,6 +191,7 @@ export class Coverage {
     };
     switch (message.op) {
       case 'finished':
+      case 'seceded':
         for (const run of message.runs) about(run);
         break;
       case 'stopped':

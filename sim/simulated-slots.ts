@@ -28,6 +28,8 @@ export interface SlotHandlers {
     failed: { readonly run: number; readonly failure: Failure } | null,
     unstarted: readonly number[],
   ): void;
+  /** A run waits for others, as far as anybody knows, and goes on without its slot. */
+  seceded(slot: number, given: GivenRun): void;
   /** A run begins to execute. Checks only. */
   started(slot: number, given: GivenRun): void;
   /** A run executes no more. Checks only. */
@@ -40,6 +42,9 @@ export interface SlotHandlers {
   killed(given: GivenRun): void;
 }
 
+/** One in so many runs waits for others, or so it says. */
+const SECESSION_EVERY = 23;
+
 interface Slot {
   readonly index: number;
   waiting: GivenRun[];
@@ -50,6 +55,8 @@ interface Slot {
   /** What is being ended by force, and why. */
   stopping: { readonly run: number; readonly failure: Failure } | null;
   isEmptying: boolean;
+  /** Runs that go on without the slot. */
+  seceded: Map<number, GivenRun>;
   /** Over, but not reported. */
   ends: RunEnd[];
   isReportDue: boolean;
@@ -90,6 +97,7 @@ export class SimulatedSlots implements SlotsOfWorker {
       turn: 0,
       stopping: null,
       isEmptying: false,
+      seceded: new Map(),
       ends: [],
       isReportDue: false,
     }));
@@ -113,6 +121,14 @@ export class SimulatedSlots implements SlotsOfWorker {
 
   interrupt(index: number, run: number, why: Failure): boolean {
     const slot = this.#at(index);
+    const waiting = slot.seceded.get(run);
+    if (waiting !== undefined) {
+      // It is told by its signal, and ends as it should.
+      this.#later(this.#random.between(0.1, 50), () => {
+        this.#endSeceded(slot, waiting, { run, why, durationUs: 1 });
+      });
+      return true;
+    }
     if (slot.stopping !== null) return slot.stopping.run === run;
     if (slot.executing?.run.run !== run) return false;
     slot.stopping = { run, failure: why };
@@ -125,7 +141,10 @@ export class SimulatedSlots implements SlotsOfWorker {
   }
 
   executing(): readonly number[] {
-    return this.#slots.flatMap(({ executing }) => (executing === null ? [] : [executing.run.run]));
+    return this.#slots.flatMap(({ executing, seceded }) => [
+      ...(executing === null ? [] : [executing.run.run]),
+      ...seceded.keys(),
+    ]);
   }
 
   /** Ends everything at once; nothing is reported any more. */
@@ -134,6 +153,8 @@ export class SimulatedSlots implements SlotsOfWorker {
     for (const slot of this.#slots) {
       if (slot.executing !== null) this.#handlers.over(slot.index, slot.executing);
       slot.executing = null;
+      for (const given of slot.seceded.values()) this.#handlers.over(slot.index, given);
+      slot.seceded.clear();
     }
     this.#isClosed = true;
   }
@@ -175,6 +196,10 @@ export class SimulatedSlots implements SlotsOfWorker {
     };
     const durationUs = Math.max(1, Math.round(durationMs * 1_000));
     const what = this.#handlers.behave(given);
+    if (what === 'returns' && run.timeoutMs === null && run.run % SECESSION_EVERY === 0) {
+      inTurn(durationMs / 4, () => this.#secede(slot, given, durationMs));
+      return;
+    }
     switch (what) {
       case 'returns':
         inTurn(durationMs, () => {
@@ -219,6 +244,28 @@ export class SimulatedSlots implements SlotsOfWorker {
       );
       this.interrupt(slot.index, run.run, why);
     });
+  }
+
+  /** The run goes on without its slot, which takes the next one. */
+  #secede(slot: Slot, given: GivenRun, durationMs: number): void {
+    if (slot.stopping !== null) return;
+    slot.executing = null;
+    slot.turn += 1;
+    slot.seceded.set(given.run.run, given);
+    this.#handlers.seceded(slot.index, given);
+    this.#later(durationMs, () => {
+      const durationUs = Math.max(1, Math.round(durationMs * 1_250));
+      const value = this.#handlers.compute(given);
+      this.#endSeceded(slot, given, { run: given.run.run, value, durationUs });
+    });
+    this.#next(slot);
+  }
+
+  #endSeceded(slot: Slot, given: GivenRun, end: RunEnd): void {
+    if (!slot.seceded.delete(given.run.run)) return;
+    this.#handlers.over(slot.index, given);
+    slot.ends.push(end);
+    this.#report(slot);
   }
 
   #end(slot: Slot, given: GivenRun, end: RunEnd): void {

@@ -230,6 +230,10 @@ export class SimulatedSession {
           for (const run of unstarted) this.#tasks.delete(run);
           this.#post({ kind: 'slot-emptied', nowMs: clock.nowMs, slot, failed, unstarted });
         },
+        seceded: (_slot, given) => {
+          world.checks.execution.seceded(this, given);
+          this.#post({ kind: 'run-seceded', nowMs: clock.nowMs, run: given.run.run });
+        },
         started: (_slot, given) => world.checks.execution.started(this, given),
         over: (_slot, given) => world.checks.execution.over(this, given),
         compute: ({ spec, inputs }) => world.oracle.compute(spec, inputs),

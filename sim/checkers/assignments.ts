@@ -19,6 +19,8 @@ interface RunRecord {
   isAskedFor: boolean;
   /** The worker has said that it executes it; its thread may still be starting. */
   isSaidToExecute: boolean;
+  /** The worker has said that it takes no slot any more. */
+  hasSeceded: boolean;
 }
 
 /** What the checker asks of others. */
@@ -244,6 +246,7 @@ export class AssignmentChecker {
         isGivenUp: false,
         isAskedFor: false,
         isSaidToExecute: false,
+        hasSeceded: false,
       };
       task.current = record;
       this.#tasks.set(number, task);
@@ -255,9 +258,9 @@ export class AssignmentChecker {
   /** What needs more than one slot is never sent ahead, so its sums hold at any time. */
   #checkCapacity({ name, runs, nthreads, resources }: SessionRecord): void {
     const used = new Map<string, number>();
-    for (const { spec } of runs.values()) {
+    for (const { spec, hasSeceded } of runs.values()) {
       if (spec.options.resources.length === 0) continue;
-      used.set('threads', (used.get('threads') ?? 0) + spec.threads);
+      if (!hasSeceded) used.set('threads', (used.get('threads') ?? 0) + spec.threads);
       for (const [resource, amount] of spec.options.resources) {
         if (resource !== 'threads') used.set(resource, (used.get(resource) ?? 0) + amount);
       }
@@ -292,6 +295,12 @@ export class AssignmentChecker {
         this.#endForAgain(session, message.run);
         break;
       }
+      case 'seceded':
+        for (const run of message.runs) {
+          const record = session.runs.get(run);
+          if (record !== undefined) record.hasSeceded = true;
+        }
+        break;
       case 'leaving':
         session.isLeaving = true;
         break;

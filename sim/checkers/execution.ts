@@ -8,6 +8,8 @@ import type { SimulatedSession } from '../simulated-worker.ts';
 
 interface SessionRecord {
   readonly executing: Map<number, GivenRun>;
+  /** Those of them that go on without a slot. */
+  readonly seceded: Set<number>;
   readonly functions: Set<number>;
   /** The worker said that these are stopped. */
   readonly stopped: Set<number>;
@@ -33,6 +35,7 @@ export class ExecutionChecker {
   opened(session: SimulatedSession): void {
     this.#sessions.set(session, {
       executing: new Map(),
+      seceded: new Set(),
       functions: new Set(),
       stopped: new Set(),
       told: new Set(),
@@ -74,6 +77,11 @@ export class ExecutionChecker {
     this.#started.add(run);
     record.executing.set(run, given);
     this.#checkCapacity(session, record);
+  }
+
+  /** A run goes on without its slot. */
+  seceded(session: SimulatedSession, { run }: GivenRun): void {
+    this.#sessions.get(session)?.seceded.add(run.run);
   }
 
   over(session: SimulatedSession, { run }: GivenRun): void {
@@ -123,12 +131,12 @@ export class ExecutionChecker {
     return count;
   }
 
-  #checkCapacity(session: SimulatedSession, { executing }: SessionRecord): void {
+  #checkCapacity(session: SimulatedSession, { executing, seceded }: SessionRecord): void {
     const { plan } = session.worker;
     let threads = 0;
     const used = new Map<string, number>();
     for (const { run, spec } of executing.values()) {
-      threads += spec.threads;
+      if (!seceded.has(run.run)) threads += spec.threads;
       for (const [name, amount] of run.resources) used.set(name, (used.get(name) ?? 0) + amount);
     }
     check(threads <= plan.nthreads, 'capacity', `${plan.name} runs ${threads} of ${plan.nthreads}`);
