@@ -5,6 +5,7 @@ import {
   type TaskOptions,
   checkKey,
   taskOptions,
+  parseBytes,
 } from '@farm/protocol';
 
 import { checkOptionNames } from './option-names.ts';
@@ -32,6 +33,14 @@ export interface SubmitOptions {
    * @default none, and one slot
    */
   readonly resources?: Readonly<Record<string, number>>;
+  /**
+   * Memory a task needs: bytes, or a size as `'2GB'` or `'500MiB'`. Workers take no more such tasks
+   * at once than fit into their memory limit. One that takes more is ended and fails with
+   * `ERR_MEMORY_LIMIT` (`MemoryLimitExceeded`): a command with everything it started, a function by
+   * the heap and the buffers of its thread.
+   * @default not counted
+   */
+  readonly memory?: number | string;
   /**
    * Names, addresses or hosts of the workers the tasks may run on.
    * @default any
@@ -94,6 +103,7 @@ export interface CheckedOptions {
 
 const OPTION_NAMES: Readonly<Record<keyof SubmitOptions, true>> = {
   resources: true,
+  memory: true,
   workers: true,
   allowOtherWorkers: true,
   retries: true,
@@ -137,7 +147,7 @@ export function checkSubmitOptions(options: SubmitOptions): CheckedOptions {
     key,
     executor,
     task: taskOptions({
-      resources: checkResources(options.resources),
+      resources: [...checkResources(options.resources), ...checkMemory(options.memory)],
       workers,
       // Alone it means nothing, and the scheduler interns requirements.
       allowOtherWorkers: allowOtherWorkers && workers.length > 0,
@@ -184,11 +194,30 @@ function checkResources(resources: SubmitOptions['resources'] = {}): TaskOptions
   }
   return Object.entries(resources).map(([name, amount]) => {
     if (name.trim() === '') throw refusal('resources', 'has a name that is empty', name);
+    if (name === 'memory') throw refusal('resources', 'has memory, an option of its own', amount);
     if (typeof amount !== 'number' || !Number.isFinite(amount) || amount < 0) {
       throw refusal(`resources.${name}`, 'is not an amount from 0 on', amount);
     }
     return [name, amount] as const;
   });
+}
+
+/** Memory travels as one more resource, which every worker has as much of as its limit says. */
+function checkMemory(memory: SubmitOptions['memory']): TaskOptions['resources'] {
+  if (memory === undefined) return [];
+  const bytes = typeof memory === 'string' ? sizeOf(memory) : memory;
+  if (!Number.isFinite(bytes) || bytes <= 0) {
+    throw refusal('memory', 'is neither bytes nor a size as 2GB or 500MiB', memory);
+  }
+  return [['memory', Math.ceil(bytes)]];
+}
+
+function sizeOf(text: string): number {
+  try {
+    return parseBytes(text);
+  } catch {
+    return Number.NaN;
+  }
 }
 
 /**

@@ -41,12 +41,15 @@ describe('submit', () => {
 
   test('options travel with the task, and add up', async () => {
     await using rig = connectFake();
-    const gpu = rig.client.with({ resources: { GPU: 1 }, retries: 2 });
+    const gpu = rig.client.with({ resources: { GPU: 1 }, memory: '2GB', retries: 2 });
     gpu.with({ timeoutMs: 60_000, workers: 'node7', key: 'mine' }).submit(add, 1, 2);
     const [task] = await rig.scheduler.submitted(1);
     expect(task?.key).toBe('mine');
     expect(task?.options).toEqual({
-      resources: [['GPU', 1]],
+      resources: [
+        ['GPU', 1],
+        ['memory', 2_000_000_000],
+      ],
       workers: ['node7'],
       allowOtherWorkers: false,
       retries: 2,
@@ -95,6 +98,9 @@ describe('submit', () => {
     [{ priority: Infinity }, /priority/],
     [{ timeoutMs: 0 }, /timeoutMs/],
     [{ resources: { GPU: -1 } }, /resources\.GPU/],
+    [{ resources: { memory: 1e9 } }, /memory, an option of its own/],
+    [{ memory: '2 gigs' }, /memory is neither/],
+    [{ memory: 0 }, /memory is neither/],
     [{ resources: { GPU: Number.NaN } }, /resources\.GPU/],
     [{ key: '' }, /key/],
     [{ workers: [''] }, /workers/],

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { Client } from '@farm/client';
+import { Client, command } from '@farm/client';
 import { expect, test } from 'vitest';
 
 import { Site, until } from './processes.ts';
@@ -127,5 +127,77 @@ test.skipIf(process.platform !== 'linux')(
     expect(await sum.result({ timeoutMs: 20_000 })).toBe(6_000_000);
     for (const name of filesIn(spill)) rmSync(join(spill, name));
     expect((await second.result({ timeoutMs: 20_000 })).every((byte) => byte === 2)).toBe(true);
+  },
+);
+
+test.skipIf(process.platform !== 'linux')(
+  'a command that takes more than it asked for is killed with all it started; others go on',
+  { timeout: 60_000 },
+  async () => {
+    await using site = await Site.open();
+    site.scheduler();
+    site.worker('--nthreads', '2', '--memory-limit', '1GB');
+    await using client = new Client({ schedulerFile: site.schedulerFile });
+    await client.waitForWorkers(1, { timeoutMs: 20_000 });
+    const { pid } = await theWorker(client);
+    // What takes the memory is not the command itself.
+    const greedy = 'node -e "const b = Buffer.alloc(3e8, 1); setTimeout(() => b, 1e5)" & wait';
+    const neighbour = client.submit(command('sh', ['-c', 'sleep 3; echo fine']));
+    const task = client.with({ memory: '150MB' }).submit(command('sh', ['-c', greedy]));
+    expect(await task.exception({ timeoutMs: 30_000 })).toMatchObject({
+      code: 'ERR_MEMORY_LIMIT',
+      message: expect.stringMatching(/took \d+\.\d+ MiB of memory, more than the 143\.05 MiB/),
+    });
+    expect((await neighbour.result()).stdout).toBe('fine\n');
+    expect((await theWorker(client)).pid).toBe(pid);
+    const modest = client
+      .with({ memory: 1e8 })
+      .submit(command('sh', ['-c', 'echo $FARM_RESOURCE_MEMORY']));
+    expect((await modest.result()).stdout).toBe('100000000\n');
+    const hungry = client.with({ memory: '150MB' }).submit(async () => {
+      const kept: Uint8Array[] = [];
+      for (;;) {
+        kept.push(new Uint8Array(10_000_000).fill(1));
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    });
+    expect(await hungry.exception({ timeoutMs: 30_000 })).toMatchObject({
+      code: 'ERR_MEMORY_LIMIT',
+    });
+    expect((await theWorker(client)).pid).toBe(pid);
+    const never = client.with({ memory: '2GB' }).submit(command('true'));
+    const { summary } = await client.explain(never);
+    expect(summary).toContain('memory=2000000000');
+  },
+);
+
+test.skipIf(process.platform !== 'linux')(
+  'a worker that is killed by memory ten times comes back after growing delays',
+  { timeout: 240_000 },
+  async () => {
+    await using site = await Site.open();
+    site.scheduler();
+    const program = site.worker('--nthreads', '1', '--memory-limit', '250MB', '--name', 'w');
+    await using client = new Client({ schedulerFile: site.schedulerFile });
+    await client.waitForWorkers(1, { timeoutMs: 20_000 });
+    const take = async (): Promise<void> => {
+      const kept: Uint8Array[] = [];
+      for (;;) {
+        kept.push(new Uint8Array(20_000_000).fill(1));
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    };
+    const killers = [1, 2, 3].map(() => client.submit(take));
+    const innocents = client.map((x: number) => x * x, [1, 2, 3, 4, 5]);
+    for (const killer of killers) {
+      expect(await killer.exception({ timeoutMs: 200_000 })).toMatchObject({
+        code: 'ERR_KILLED_WORKER',
+        message: expect.stringMatching(/signal SIGKILL, \d{3} MiB of memory/),
+      });
+    }
+    expect(await client.gather(innocents)).toEqual([1, 4, 9, 16, 25]);
+    const delays = [...program.log.matchAll(/killed for its memory.* delayMs=(\d+)/g)];
+    expect(delays.length).toBeGreaterThanOrEqual(10);
+    expect(delays.slice(0, 4).map(([, ms]) => Number(ms))).toEqual([100, 400, 1_600, 5_000]);
   },
 );

@@ -115,6 +115,7 @@ const OPS_BY_SPEAKER: { readonly [S in Speaker]: readonly MessagesBySpeaker[S]['
     'data-failed',
     'close-worker',
   ],
+    'restart-worker',
   peer: ['get-data', 'data-failed'],
 };
 
@@ -297,6 +298,7 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
       ends: integers,
       durationsUs: amounts,
     },
+  'restart-worker': { fields: reason },
     together: ({ runs, sizes, values, ends, durationsUs }) =>
       countProblem('sizes', sizes, runs.length) ??
       countProblem('durationsUs', durationsUs, runs.length) ??

@@ -8,6 +8,7 @@ import {
   clientHeartbeat,
   closeClient,
   closeWorker,
+  restartWorker,
   dataFailed,
   defineFunction,
   defineWorkerFunction,
@@ -142,6 +143,7 @@ export const SAMPLES: {
   'close-worker': closeWorker('asked to'),
   leaving: leaving('lifetime'),
   acquire: acquire(10, 5000, ['tcp://10.0.0.2:4000']),
+  'restart-worker': restartWorker('paused for too long'),
   'acquire-failed': acquireFailed(10, ['tcp://10.0.0.2:4000']),
   'put-data': putData([10], new Uint8Array([1, 2]), [2]),
   scatter: scatter({

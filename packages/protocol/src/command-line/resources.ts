@@ -7,7 +7,10 @@ import { quote } from '../quote.ts';
 const FRACTION = 10_000;
 
 /** Resources that every worker has by itself. */
-const RESERVED: ReadonlySet<string> = new Set(['threads']);
+const RESERVED: ReadonlyMap<string, string> = new Map([
+  ['threads', '--nthreads'],
+  ['memory', '--memory-limit'],
+]);
 
 /**
  * Reads the abstract resources of a worker: `NAME=AMOUNT` pairs between spaces or commas. An
@@ -38,8 +41,9 @@ function parsePair(pair: string): readonly [name: string, amount: number] {
   const name = pair.slice(0, separator);
   const example = `for example ${name === '' ? 'GPU' : name.slice(0, 40)}=1`;
   if (name === '') throw refusal(pair, `has no name before the =, ${example}`);
-  if (RESERVED.has(name)) {
-    throw refusal(pair, `${quote(name)} is reserved, use --nthreads`);
+  const flag = RESERVED.get(name);
+  if (flag !== undefined) {
+    throw refusal(pair, `${quote(name)} is reserved, use ${flag}`);
   }
   const amount = parseDecimal(pair.slice(separator + 1));
   if (amount === undefined) throw refusal(pair, `amount must be a number, ${example}`);

@@ -27,6 +27,7 @@ export type ErrorCode =
   | 'ERR_STAGE' // files of a command could not be brought, or taken out
   | 'ERR_TASK_TIMEOUT' // the task ran longer than its timeoutMs
   | 'ERR_CANCELLED' // the task was cancelled
+  | 'ERR_MEMORY_LIMIT' // the task took more memory than it asked for
   | 'ERR_KILLED_WORKER' // the task's workers died more often than allowed
   | 'ERR_WORKER_CRASH' // the thread or process running the task ended without an answer
   | 'ERR_RESULT' // the task's result cannot travel

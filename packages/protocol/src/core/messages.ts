@@ -91,6 +91,7 @@ export type {
 export {
   acquire,
   closeWorker,
+  restartWorker,
   defineWorkerFunction,
   forgetFunctions,
   free,
@@ -103,6 +104,7 @@ export {
 export type {
   Acquire,
   CloseWorker,
+  RestartWorker,
   DefineWorkerFunction,
   ForgetFunctions,
   Free,

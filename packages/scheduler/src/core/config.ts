@@ -57,6 +57,11 @@ export interface SchedulerConfig {
   readonly clientLeaseMs?: number;
   /** What plugins are told of. @default 'nothing' */
   readonly observe?: Observing;
+  /**
+   * A worker with a nanny that is paused for so long is restarted, its results copied elsewhere.
+   * @default 300_000
+   */
+  readonly pausedMaxMs?: number;
   /** How long workers may take to leave at shutdown. @default 5000 */
   readonly shutdownMs?: number;
 }
@@ -89,6 +94,7 @@ export function resolveConfig(config: SchedulerConfig): ResolvedConfig {
     workerLeaseMs: LIMITS.leaseMs,
     clientLeaseMs: LIMITS.leaseMs,
     observe: 'nothing',
+    pausedMaxMs: 300_000,
     shutdownMs: 5_000,
     ...config,
   };

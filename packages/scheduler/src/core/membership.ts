@@ -10,7 +10,7 @@ import { eachReadyTask } from './queueing.ts';
 import { removeHolder, isHeld } from './replicas.ts';
 import { endTransfersTo } from './replication.ts';
 import { matchWorker, unmatchWorker } from './requirements.ts';
-import { ResourcePool } from './resources.ts';
+import { AMOUNT_MAX, ResourcePool } from './resources.ts';
 import { redirectScatters } from './scatter.ts';
 import { WorkerState } from './state.ts';
 import type { Assignment, Requirement } from './state.ts';
@@ -35,7 +35,7 @@ export function addWorker(tables: Tables, session: string, hello: WorkerHello): 
     removeWorker(tables, before, reason);
     outbox.instruct({ do: 'drop-worker', worker: before.session, reason });
   }
-  const worker = new WorkerState(session, hello, new ResourcePool(hello.resources), tables.nowMs);
+  const worker = new WorkerState(session, hello, poolOf(hello), tables.nowMs);
   tables.workers.set(session, worker);
   tables.workersByName.set(worker.name, worker);
   matchFreeWorker(tables, worker);
@@ -48,6 +48,12 @@ export function addWorker(tables: Tables, session: string, hello: WorkerHello): 
   }
   const message = `worker ${worker.name} joined with ${worker.nthreads} threads`;
   outbox.instruct({ do: 'log', level: 'info', message });
+}
+
+/** What a worker has to share out besides threads: what it declared, and the memory it may take. */
+function poolOf({ resources, memoryLimitBytes }: WorkerHello): ResourcePool {
+  const bytes = Math.min(AMOUNT_MAX, memoryLimitBytes ?? AMOUNT_MAX);
+  return new ResourcePool([...resources, ['memory', bytes]]);
 }
 
 /** A worker leaves on purpose: it gets nothing new, and nothing it ran is blamed. */
@@ -87,6 +93,7 @@ export function removeWorker(tables: Tables, worker: WorkerState, reason: string
   tables.workers.delete(worker.session);
   tables.workersByName.delete(worker.name);
   tables.awayWorkers.delete(worker);
+  tables.pausedWorkers.delete(worker);
   tables.outbox.forgetWorker(worker);
   if (tables.transfers.size > 0) endTransfersTo(tables, worker);
   if (tables.scatters.size > 0) redirectScatters(tables, worker);

@@ -11,6 +11,9 @@ import { acceptRuns, pauseRuns } from './workload.ts';
 export function takePaused(tables: Tables, worker: WorkerState, isPaused: boolean): void {
   if (worker.isPaused === isPaused) return;
   worker.isPaused = isPaused;
+  worker.pausedSinceMs = tables.nowMs;
+  if (isPaused) tables.pausedWorkers.add(worker);
+  else tables.pausedWorkers.delete(worker);
   const cause = `worker ${worker.name} ${isPaused ? 'paused' : 'resumed'}`;
   tables.cause = cause;
   const rssBytes = worker.metrics?.rssBytes ?? 0;

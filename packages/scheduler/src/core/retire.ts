@@ -3,7 +3,7 @@
  * (for a while), what only they hold is copied to others; then they are closed. Where nobody can
  * take their data they go on as before.
  */
-import { closeWorker, reply } from '@farm/protocol/core';
+import { closeWorker, reply, restartWorker } from '@farm/protocol/core';
 import type { Retired, RetireParams } from '@farm/protocol/core';
 
 import { workersToClose } from './adaptive.ts';
@@ -18,7 +18,8 @@ const ROUNDS_MAX = 5;
 
 /** A question that waits for its workers. */
 interface RetireRequest {
-  readonly client: ClientState;
+  /** Null where nobody asked: a worker that is paused for too long. */
+  readonly client: ClientState | null;
   readonly request: number;
   readonly retired: string[];
   readonly kept: { readonly worker: string; readonly reason: string }[];
@@ -30,6 +31,8 @@ export interface Retirement {
   readonly worker: WorkerState;
   readonly asked: RetireRequest;
   readonly close: boolean;
+  /** Its nanny starts it again. */
+  readonly restart: boolean;
   /** Running tasks are not waited for any longer. */
   readonly deadlineMs: number;
   stage: 'finishing' | 'copying' | 'copied' | 'closing';
@@ -50,6 +53,19 @@ export function takeRetire(
   asked.left = chosen.length;
   for (const worker of chosen) begin(tables, worker, asked, params);
   if (asked.left === 0) answer(tables, asked);
+}
+
+/** Workers that are paused for too long are restarted: something there does not let go of memory. */
+export function restartPaused(tables: Tables): void {
+  const { pausedMaxMs } = tables.config;
+  for (const worker of tables.pausedWorkers) {
+    if (worker.isLeaving || worker.away !== null || !worker.hello.nanny) continue;
+    if (tables.nowMs - worker.pausedSinceMs < pausedMaxMs || tables.closing !== null) continue;
+    // Where nobody can take its results it goes on, and this is tried again.
+    worker.pausedSinceMs = tables.nowMs;
+    const asked: RetireRequest = { client: null, request: 0, retired: [], kept: [], left: 1 };
+    begin(tables, worker, asked, { close: true, timeoutMs: pausedMaxMs }, true);
+  }
 }
 
 /** Goes on with copies and retirements, as far as their conditions hold. */
@@ -107,7 +123,8 @@ function begin(
   tables: Tables,
   worker: WorkerState,
   asked: RetireRequest,
-  { close, timeoutMs }: RetireParams,
+  { close, timeoutMs }: Pick<RetireParams, 'close' | 'timeoutMs'>,
+  restart: boolean = false,
 ): void {
   retireWorker(tables, worker);
   worker.isRetiring = true;
@@ -118,13 +135,16 @@ function begin(
     worker,
     asked,
     close,
+    restart,
     deadlineMs: tables.nowMs + timeoutMs,
     stage: 'finishing',
     rounds: 0,
     closeByMs: Infinity,
     problem: null,
   });
-  const message = `worker ${worker.name} is to retire`;
+  const message = restart
+    ? `worker ${worker.name} has been paused for too long and is to restart`
+    : `worker ${worker.name} is to retire`;
   tables.outbox.instruct({ do: 'log', level: 'info', message });
 }
 
@@ -161,7 +181,9 @@ function closeOrCopyMore(tables: Tables, retirement: Retirement): void {
   }
   retirement.stage = 'closing';
   retirement.closeByMs = tables.nowMs + tables.config.shutdownMs;
-  tables.outbox.toWorker(worker, closeWorker('it was retired'));
+  const { restart } = retirement;
+  const why = 'it was paused for too long';
+  tables.outbox.toWorker(worker, restart ? restartWorker(why) : closeWorker('it was retired'));
 }
 
 /** Results that would be lost with the worker. */
@@ -188,7 +210,7 @@ function settleOne(tables: Tables, retirement: Retirement, whyKept: string | nul
 
 function answer(tables: Tables, { client, request, retired, kept }: RetireRequest): void {
   const answered: Retired = { retired, kept };
-  if (tables.clients.get(client.session) === client) {
+  if (client !== null && tables.clients.get(client.session) === client) {
     tables.outbox.toClient(client, reply(request, answered, null));
   }
 }

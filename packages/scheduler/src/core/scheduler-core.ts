@@ -27,7 +27,7 @@ import {
 import { laneOf } from './ready-queue.ts';
 import { dropSurplus } from './replication.ts';
 import { internRequirement } from './requirements.ts';
-import { advanceDrain } from './retire.ts';
+import { advanceDrain, restartPaused } from './retire.ts';
 import { placeScatters, takeScatter } from './scatter.ts';
 import { ClientState } from './state.ts';
 import type { Submission, WorkerState } from './state.ts';
@@ -116,6 +116,7 @@ export class SchedulerCore {
     endDelays(tables);
     settle(tables);
     placeScatters(tables);
+    restartPaused(tables);
     advanceDrain(tables);
     dropSurplus(tables);
     settle(tables);

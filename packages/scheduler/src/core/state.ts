@@ -352,6 +352,8 @@ export class WorkerState {
   /** It gets no new runs while it is short of memory, see `pausing.ts`. */
   isPaused = false;
   metrics: WorkerMetrics | null = null;
+  /** When that began, or a restart for it was last tried. */
+  pausedSinceMs = 0;
   heardMs: number;
 
   constructor(session: string, hello: WorkerHello, pool: ResourcePool, nowMs: number) {

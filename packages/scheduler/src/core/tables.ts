@@ -49,6 +49,8 @@ export class Tables {
   /** Those that have lost their connection. */
   readonly awayClients: Set<ClientState> = new Set();
   readonly awayWorkers: Set<WorkerState> = new Set();
+  /** Those short of memory, see `pausing.ts`. */
+  readonly pausedWorkers: Set<WorkerState> = new Set();
   /** Those that get new runs, in order of arrival. */
   readonly accepting: Set<WorkerState> = new Set();
   /** Those of `accepting` with a free slot; whoever got a run last comes last. */

@@ -108,3 +108,52 @@ describe('a spilled result that is lost', () => {
     expect(farm.core.counts()).toMatchObject({ memory: 1 });
   });
 });
+
+describe('a worker that is paused for too long', () => {
+  const CONFIG = { pausedMaxMs: 5_000, inlineTotalBytesMax: 0 } as const;
+
+  test('is restarted, after its results were copied', () => {
+    const farm = new SchedulerHarness(CONFIG);
+    const client = farm.client('c');
+    const a = farm.worker('a', { nanny: true });
+    client.submit({ key: 'x' });
+    a.finishLarge('x', 5_000, 1e6);
+    const b = farm.worker('b');
+    a.say(beat(true));
+    farm.ticks(4_000);
+    expect(a.taken('restart-worker')).toEqual([]);
+    farm.ticks(2_000);
+    const [copy] = b.taken('acquire');
+    expect(copy).toMatchObject({ size: 5_000 });
+    expect(a.taken('restart-worker')).toEqual([]);
+    b.hold(copy?.task ?? -1);
+    expect(a.taken('restart-worker')).toHaveLength(1);
+    a.lose();
+    expect(farm.core.counts()).toMatchObject({ memory: 1 });
+    expect(client.taken('recomputing')).toEqual([]);
+  });
+
+  test('goes on where nobody can take its results', () => {
+    const farm = new SchedulerHarness(CONFIG);
+    const client = farm.client('c');
+    const a = farm.worker('a', { nanny: true });
+    client.submit({ key: 'x' });
+    a.finishLarge('x', 5_000, 1e6);
+    a.say(beat(true));
+    farm.ticks(6_000);
+    expect(a.taken('restart-worker')).toEqual([]);
+    expect(farm.core.counts()).toMatchObject({ memory: 1 });
+    client.submit({ key: 'y' });
+    a.say(beat(false));
+    expect(a.keys()).toEqual(['y']);
+  });
+
+  test('and has no nanny is left alone', () => {
+    const farm = new SchedulerHarness(CONFIG);
+    farm.client('c');
+    const a = farm.worker('a', { nanny: false });
+    a.say(beat(true));
+    farm.ticks(20_000);
+    expect(a.taken('restart-worker')).toEqual([]);
+  });
+});

@@ -284,3 +284,29 @@ describe('locality', () => {
     expect(b.keys()).toEqual(['y']);
   });
 });
+
+describe('memory that tasks ask for', () => {
+  const NEED = { options: { resources: [['memory', 2e9]] } } as const;
+
+  test("is shared out of a worker's limit, and tasks that ask for none do not count", () => {
+    const farm = new SchedulerHarness();
+    const client = farm.client('c');
+    const small = farm.worker('small', { nthreads: 8, memoryLimitBytes: 5e9 });
+    client.submit({ key: 'm', count: 4, ...NEED });
+    expect(small.runs).toHaveLength(2);
+    client.submit({ key: 'plain', count: 3 });
+    expect(small.runs).toHaveLength(5);
+    small.finish('all');
+    expect(small.keys()).toEqual(['m-2', 'm-3']);
+  });
+
+  test('is nowhere to be had where it is more than every limit', () => {
+    const farm = new SchedulerHarness();
+    const client = farm.client('c');
+    farm.worker('small', { nthreads: 8, memoryLimitBytes: 1e9 });
+    client.submit({ key: 'x', ...NEED });
+    expect(farm.core.counts()).toMatchObject({ 'no-worker': 1 });
+    const unlimited = farm.worker('unlimited', { memoryLimitBytes: null });
+    expect(unlimited.keys()).toEqual(['x']);
+  });
+});

@@ -509,6 +509,7 @@ export class FakeWorker {
       case 'get-data':
       case 'data-failed':
       case 'close-worker':
+      case 'restart-worker':
         break;
       default:
         message satisfies never;

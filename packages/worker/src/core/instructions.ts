@@ -137,6 +137,8 @@ export interface Wake {
 export interface Exit {
   readonly do: 'exit';
   readonly reason: string;
+  /** The nanny is to start another process. */
+  readonly restart?: true;
 }
 
 /** What to do. */

@@ -223,6 +223,9 @@ export class WorkerCore {
       case 'close-worker':
         this.#close(message.reason);
         break;
+      case 'restart-worker':
+        this.#close(message.reason, true);
+        break;
       case 'get-data':
       case 'data-failed':
         // The shell's business; said to the core by mistake, it concerns no run.
@@ -510,14 +513,14 @@ export class WorkerCore {
     this.#out.push({ do: 'wake', afterMs: lookAgainMs });
   }
 
-  #close(reason: string): void {
+  #close(reason: string, isRestart: boolean = false): void {
     for (const run of this.#runs.values()) {
       if (run.state === 'slotted' || run.state === 'seceded') continue;
       this.#outbox.stopped(run.run);
     }
     this.#outbox.flush(this.#out);
     this.#out.push({ do: 'to-scheduler', message: leaving(reason) });
-    this.#out.push({ do: 'exit', reason });
+    this.#out.push(isRestart ? { do: 'exit', reason, restart: true } : { do: 'exit', reason });
     this.#isClosed = true;
   }
 

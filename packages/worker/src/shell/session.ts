@@ -40,6 +40,7 @@ import type {
 } from './executors/executor.ts';
 import { failureOf, readFunctionSpec } from './functions.ts';
 import { watchMemory } from './memory-watch.ts';
+import { MemoryGuard } from './task-memory/memory-guard.ts';
 import { ProcessMeter } from './process-metrics.ts';
 
 /** Values of so many bytes that are dropped are given back to the system at once. */
@@ -76,7 +77,7 @@ export interface WorkerSessionOptions {
 
 /** How a session ended. `exit`: on purpose. `lost`: the connection. `broken`: a bug of farm. */
 export type SessionEnd =
-  | { readonly how: 'exit'; readonly reason: string }
+  | { readonly how: 'exit'; readonly reason: string; readonly restart?: boolean }
   | { readonly how: 'lost'; readonly why: FarmError }
   | { readonly how: 'broken'; readonly why: unknown };
 
@@ -102,6 +103,8 @@ export class WorkerSession implements AsyncDisposable {
   readonly #finished: FinishedHold;
   readonly #heartbeat: NodeJS.Timeout;
   readonly #stopWatchingMemory: () => void;
+  /** Of runs that asked for memory. */
+  readonly #guard: MemoryGuard;
   #wake: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
   #isCollecting = false;
@@ -131,17 +134,22 @@ export class WorkerSession implements AsyncDisposable {
       handlers: {
         ended: (_slot, results) => this.#runsEnded(results),
         erred: (_slot, run, why, durationUs) => {
-          this.#tasks.delete(run);
+          this.#forgetRun(run);
           this.#post({ kind: 'run-erred', nowMs: now(), run, failure: why, durationUs });
         },
         seceded: (_slot, run) => this.#post({ kind: 'run-seceded', nowMs: now(), run }),
         emptied: (slot, failed, unstarted) => {
-          if (failed !== null) this.#tasks.delete(failed.run);
-          for (const run of unstarted) this.#tasks.delete(run);
+          if (failed !== null) this.#forgetRun(failed.run);
+          for (const run of unstarted) this.#forgetRun(run);
           this.#post({ kind: 'slot-emptied', nowMs: now(), slot, failed, unstarted });
         },
         output: (_slot, stream, text) => output(stream, text),
       },
+    });
+    this.#guard = new MemoryGuard({
+      workerName: name,
+      interrupt: (slot, run, why) => this.#executors.interrupt(slot, run, why),
+      functionBytes: async (slot, run) => this.#executors.memoryBytes?.(slot, run),
     });
     store.onLost = (task, reason) => this.#lost(task, reason);
     this.#stopWatchingMemory =
@@ -186,6 +194,7 @@ export class WorkerSession implements AsyncDisposable {
     this.#events.close();
     clearInterval(this.#heartbeat);
     this.#stopWatchingMemory();
+    this.#guard.close();
     clearTimeout(this.#wake);
     this.#finished.flush();
     this.#meter[Symbol.dispose]();
@@ -232,7 +241,7 @@ export class WorkerSession implements AsyncDisposable {
     const ended = results.flatMap(({ run, value, durationUs }) => {
       const task = this.#tasks.get(run);
       if (task === undefined) return [];
-      this.#tasks.delete(run);
+      this.#forgetRun(run);
       const sizeBytes = value.byteLength;
       const tooLarge = this.#whyTooLarge(sizeBytes);
       if (tooLarge !== null) {
@@ -268,7 +277,7 @@ export class WorkerSession implements AsyncDisposable {
       case 'withdraw': {
         const { slot, runs } = instruction;
         const { withdrawn, started } = this.#executors.withdraw(slot, runs);
-        for (const run of withdrawn) this.#tasks.delete(run);
+        for (const run of withdrawn) this.#forgetRun(run);
         this.#post({ kind: 'runs-withdrawn', nowMs: now(), slot, withdrawn, started });
         break;
       }
@@ -313,7 +322,11 @@ export class WorkerSession implements AsyncDisposable {
         }, instruction.afterMs);
         break;
       case 'exit':
-        this.#end.resolve({ how: 'exit', reason: instruction.reason });
+        this.#end.resolve({
+          how: 'exit',
+          reason: instruction.reason,
+          restart: instruction.restart === true,
+        });
         break;
       default:
         instruction satisfies never;
@@ -349,6 +362,12 @@ export class WorkerSession implements AsyncDisposable {
       }
     }
     if (given.length > 0) this.#executors.execute(slot, fn, given);
+    for (const run of given) this.#guard.began(slot, run);
+  }
+
+  #forgetRun(run: number): void {
+    this.#tasks.delete(run);
+    this.#guard.ended(run);
   }
 
   #interrupt({ slot, run, code, reason }: Interrupt): void {

@@ -24,6 +24,7 @@ import {
 import { nanoid } from 'nanoid';
 
 import { DEFAULT_SCHEDULER_PORT, findScheduler, type SchedulerTarget } from './find-scheduler.ts';
+import { EXIT_RESTART } from './exit-restart.ts';
 import { outgoingHost } from './data/contact-host.ts';
 import { DataServer } from './data/data-server.ts';
 import type { MemoryFractions } from '../core/index.ts';
@@ -234,7 +235,9 @@ export class Worker implements AsyncDisposable {
       const end = await session.ended;
       this.#session = undefined;
       await session.close();
-      if (end.how === 'exit') return { exitCode: 0, reason: end.reason };
+      if (end.how === 'exit') {
+        return { exitCode: end.restart === true ? EXIT_RESTART : 0, reason: end.reason };
+      }
       if (this.#closing.signal.aborted) {
         return { exitCode: 0, reason: messageOf(this.#closing.signal.reason) };
       }

@@ -509,6 +509,17 @@ describe('closing', () => {
   });
 });
 
+test('a restart is a close after which the nanny starts another process', () => {
+  const { handle } = aWorker(1);
+  handle(said(aRun([1])), said(aRun([2])));
+  const instructions = handle(said({ op: 'restart-worker', reason: 'paused' }));
+  expect(messages(instructions)).toEqual([
+    { op: 'stopped', runs: [2], kept: [] },
+    { op: 'leaving', reason: 'paused' },
+  ]);
+  expect(instructions.at(-1)).toEqual({ do: 'exit', reason: 'paused', restart: true });
+});
+
 test('a heartbeat names what executes', () => {
   const { handle } = aWorker(2);
   handle(said(aRun([4, 5, 6, 7], { expectedUs: 100 })));

@@ -102,7 +102,7 @@ test('without restarts the first crash ends it', async () => {
     spawnWorker,
   });
   nanny.start();
-  expect(await nanny.ended).toEqual({ exitCode: 1, reason: 'the worker was killed for its memory' });
+  expect(await nanny.ended).toEqual({ exitCode: 1, reason: 'the worker died with signal SIGKILL' });
 });
 
 test.runIf(process.platform === 'linux')(
@@ -114,8 +114,28 @@ test.runIf(process.platform === 'linux')(
     const spawnWorker = stub('globalThis.hog = Buffer.alloc(250e6, 1); process.stdin.resume()');
     const nanny = new Nanny({ worker, isRestarting: false, logger, spawnWorker });
     nanny.start();
-    expect(await nanny.ended).toMatchObject({ reason: 'the worker died with signal SIGKILL' });
+    expect(await nanny.ended).toMatchObject({ reason: 'the worker was killed for its memory' });
     expect(warnings[0]).toMatch(/more than 95% of its limit/);
     expect(residentBytes(process.pid)).toBeGreaterThan(1e6);
   },
 );
+
+test('a worker that wants to be restarted is, and that is no death', async () => {
+  let starts = 0;
+  const deaths: unknown[] = [];
+  const nanny = new Nanny({
+    worker: WORKER,
+    isRestarting: true,
+    logger: silentLogger,
+    spawnWorker: ({ previousDeath }) => {
+      starts += 1;
+      deaths.push(previousDeath);
+      // More often than a worker may crash.
+      return stub(`process.exit(${starts < 8 ? 75 : 0})`)();
+    },
+  });
+  nanny.start();
+  expect((await nanny.ended).exitCode).toBe(0);
+  expect(starts).toBe(8);
+  expect(deaths).toEqual(Array.from({ length: 8 }, () => null));
+});

@@ -146,6 +146,17 @@ export function closeWorker(reason: string): CloseWorker {
 }
 
 /** Keep these values. Answered by {@link Holding}. */
+/** Stop working and exit, to be started again by the nanny. */
+export interface RestartWorker {
+  readonly op: 'restart-worker';
+  readonly reason: string;
+}
+
+/** Builds a {@link RestartWorker}. */
+export function restartWorker(reason: string): RestartWorker {
+  return { op: 'restart-worker', reason };
+}
+
 export interface PutData {
   readonly op: 'put-data';
   readonly tasks: readonly number[];
@@ -188,4 +199,5 @@ export type WorkerBoundMessage =
   | Acquire
   | GetData
   | DataFailed
-  | CloseWorker;
+  | CloseWorker
+  | RestartWorker;

@@ -169,6 +169,10 @@ class RoutingExecutor implements Executor {
     return this.#executors[kind].interrupt(slot, run, why);
   }
 
+  async memoryBytes(slot: number, run: number): Promise<number | undefined> {
+    return this.#executors[this.#slot(slot).kind].memoryBytes?.(slot, run);
+  }
+
   executing(): readonly number[] {
     return Object.values(this.#executors).flatMap((executor) => executor.executing());
   }

@@ -71,6 +71,11 @@ export interface Executor {
   interrupt(slot: number, run: number, why: Failure): boolean;
   /** Runs that have started and not ended, over all slots. */
   executing(): readonly number[];
+  /**
+   * Memory of the function that a run executes, where it can be told apart from that of others: the
+   * heap and buffers of its thread, or its process. Undefined where the run does not execute.
+   */
+  memoryBytes?(slot: number, run: number): Promise<number | undefined>;
   /** Terminates everything. */
   close(): Promise<void>;
 }

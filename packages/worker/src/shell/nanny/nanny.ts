@@ -4,11 +4,14 @@ import { fileURLToPath } from 'node:url';
 import { EXIT_WITH_STDIN, formatBytes, type Logger, type PreviousDeath } from '@farm/protocol';
 
 import { MEMORY_FRACTIONS } from '../../core/index.ts';
+import { EXIT_RESTART } from '../exit-restart.ts';
 import type { WorkerEnd, WorkerOptions } from '../worker.ts';
 import { residentBytes } from './resident-memory.ts';
 import { RestartPolicy, type DeathCause } from './restart-policy.ts';
 
 const MEMORY_LOOK_MS = 200;
+/** A worker that wants to be started again is, after this long. */
+const RESTART_MS = 100;
 /** A worker that was asked to end and has not after this long is killed. */
 const END_MS = 15_000;
 
@@ -126,8 +129,22 @@ export class Nanny {
     } else if (code === 0 || code === 1 || code === 2) {
       // The worker decided to end, and said why.
       this.#end.resolve({ exitCode: code, reason: `the worker ended with ${how}` });
-    } else if (isKilledForMemory) this.#died(child, 'was killed for its memory', 'memory');
+    } else if (code === EXIT_RESTART) this.#startAgain(child);
+    else if (isKilledForMemory) this.#died(child, 'was killed for its memory', 'memory');
     else this.#died(child, `died with ${how}`);
+  }
+
+  /** It ended to be started again: that is no death. */
+  #startAgain(child: ChildProcess): void {
+    const { logger, isRestarting } = this.#options;
+    this.#child = undefined;
+    if (!isRestarting) {
+      this.#end.resolve({ exitCode: EXIT_RESTART, reason: 'the worker wanted to be restarted' });
+      return;
+    }
+    this.#death = null;
+    logger.info('the worker restarts', { pid: child.pid });
+    this.#timer = setTimeout(() => this.start(), RESTART_MS);
   }
 
   #died(child: ChildProcess, how: string, cause: DeathCause = 'crash'): void {

@@ -92,6 +92,13 @@ export class SlotThread {
     this.#port.postMessage(message, moved);
   }
 
+  /** Its heap and what lies outside of it: the contents of buffers. Answered also while it is busy. */
+  async memoryBytes(): Promise<number> {
+    const { used_heap_size: heap, external_memory: external } =
+      await this.#worker.getHeapStatistics();
+    return heap + external;
+  }
+
   /** Ends the thread, whatever it is doing; `ended` follows. */
   terminate(): void {
     if (this.#hasEnded || this.#terminating !== undefined) return;

@@ -90,6 +90,10 @@ export class ThreadExecutor implements Executor {
     return this.#slot(slot).interrupt(run, why);
   }
 
+  memoryBytes(slot: number, run: number): Promise<number | undefined> {
+    return this.#slot(slot).memoryBytes(run);
+  }
+
   executing(): readonly number[] {
     return this.#slots.flatMap((slot) => slot.executing);
   }

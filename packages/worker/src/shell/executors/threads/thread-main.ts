@@ -87,6 +87,8 @@ async function work(): Promise<void> {
         const startedMs = performance.now();
         if (batch.announce) notify(startedMs);
         const task = aTask(batch, index, sequence);
+        // What the runs before left behind is not this one's.
+        if (asksForMemory(batch, index)) collectGarbage();
         executing = { sequence, task };
         // Awaited only where there is something to wait for: a turn of the microtask queue costs
         // as much as a small task.
@@ -134,6 +136,10 @@ function goOnWithoutSlot(
     }
     if (!isWorking) retireIfHarmed();
   });
+}
+
+function asksForMemory({ resources }: RunsMessage, index: number): boolean {
+  return resources?.[index]?.some(([name]) => name === 'memory') ?? false;
 }
 
 function aTask(batch: RunsMessage, index: number, sequence: number): RunningTask {

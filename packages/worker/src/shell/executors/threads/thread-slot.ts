@@ -238,6 +238,19 @@ export class ThreadSlot {
     return true;
   }
 
+  /** Memory of the thread while it executes the run. */
+  async memoryBytes(run: number): Promise<number | undefined> {
+    const thread = this.#thread;
+    if (thread === undefined || this.#executing()?.run !== run) return undefined;
+    try {
+      const bytes = await thread.memoryBytes();
+      return this.#executing()?.run === run ? bytes : undefined;
+    } catch {
+      // The thread ended meanwhile.
+      return undefined;
+    }
+  }
+
   /** Takes what the thread has finished, reports it, and hands on what waits. */
   look(): void {
     this.#drain();

@@ -1,0 +1,124 @@
+import { failure, formatBytes, type Failure, type ResourceAmounts } from '@farm/protocol';
+
+import { ProcessTrees } from './process-trees.ts';
+
+/** How often the memory of runs that have a limit is looked at. */
+const LOOK_MS = 100;
+
+/** A run that is watched. */
+interface WatchedRun {
+  readonly run: number;
+  readonly slot: number;
+  readonly key: string;
+  readonly attempt: number;
+  readonly limitBytes: number;
+  peakBytes: number;
+}
+
+/** Options of a {@link MemoryGuard}. */
+export interface MemoryGuardOptions {
+  readonly workerName: string;
+  /** Ends a run that takes too much; what is left of it is killed right after. */
+  readonly interrupt: (slot: number, run: number, why: Failure) => void;
+  /** Memory of a function that a run executes; undefined where it executes none. */
+  readonly functionBytes: (slot: number, run: number) => Promise<number | undefined>;
+  /** @default those of this machine */
+  readonly trees?: ProcessTrees;
+  /** Kills a process group. @default process.kill */
+  readonly kill?: (group: number) => void;
+}
+
+/**
+ * Holds tasks to the memory they asked for: ten times a second the processes of each command are
+ * added up, and a function's thread is asked for its heap and buffers. What is above is ended, a
+ * command with all it started. Costs nothing while nothing with a limit runs.
+ */
+export class MemoryGuard {
+  readonly #options: MemoryGuardOptions;
+  readonly #trees: ProcessTrees;
+  readonly #runs = new Map<number, WatchedRun>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: MemoryGuardOptions) {
+    this.#options = options;
+    this.#trees = options.trees ?? new ProcessTrees();
+  }
+
+  /** A run is given to a slot. It is watched where it was granted memory. */
+  began(
+    slot: number,
+    {
+      run,
+      key,
+      attempt,
+      resources,
+    }: {
+      readonly run: number;
+      readonly key: string;
+      readonly attempt: number;
+      readonly resources: ResourceAmounts;
+    },
+  ): void {
+    const limitBytes = resources.find(([name]) => name === 'memory')?.[1];
+    if (limitBytes === undefined) return;
+    this.#runs.set(run, { run, slot, key, attempt, limitBytes, peakBytes: 0 });
+    this.#timer ??= setInterval(() => this.look(), LOOK_MS).unref();
+  }
+
+  /** A run is over, in whatever way. */
+  ended(run: number): void {
+    if (!this.#runs.delete(run) || this.#runs.size > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /** Looks at all commands now. */
+  look(): void {
+    const { workerName: worker } = this.#options;
+    const runs = [...this.#runs.values()];
+    const trees = this.#trees.look(runs.map(({ key, attempt }) => ({ key, attempt, worker })));
+    for (const [index, run] of runs.entries()) {
+      const tree = trees[index];
+      if (tree === undefined) void this.#lookAtFunction(run);
+      else this.#check(run, tree.rssBytes, tree.groups);
+    }
+  }
+
+  /** Watches nothing any more. Idempotent. */
+  close(): void {
+    clearInterval(this.#timer);
+    this.#runs.clear();
+  }
+
+  async #lookAtFunction(run: WatchedRun): Promise<void> {
+    const bytes = await this.#options.functionBytes(run.slot, run.run);
+    if (bytes !== undefined && this.#runs.get(run.run) === run) this.#check(run, bytes, []);
+  }
+
+  #check(run: WatchedRun, bytes: number, groups: Iterable<number>): void {
+    run.peakBytes = Math.max(run.peakBytes, bytes);
+    if (bytes > run.limitBytes) this.#exceeded(run, groups);
+  }
+
+  #exceeded({ run, slot, key, limitBytes, peakBytes }: WatchedRun, groups: Iterable<number>): void {
+    const { workerName, interrupt, kill = killGroup } = this.#options;
+    const message =
+      `${key}: took ${formatBytes(peakBytes)} of memory, more than the ${formatBytes(limitBytes)} ` +
+      'it asked for with memory: ask for more, or let it take less';
+    interrupt(
+      slot,
+      run,
+      failure('ERR_MEMORY_LIMIT', message, key, workerName, null, 'MemoryLimitExceeded'),
+    );
+    // It is not asked to end: it would go on to take more.
+    for (const group of groups) kill(group);
+  }
+}
+
+function killGroup(group: number): void {
+  try {
+    process.kill(-group, 'SIGKILL');
+  } catch {
+    // It has ended.
+  }
+}
