@@ -442,6 +442,10 @@ describe.each(EXECUTORS)('functions in %s', (functionsIn) => {
         '() => [process.env.FARM_TEST_NEW, process.env.PATH, process.env.HOME]',
       );
       expect(await harness.call(spoil)).toEqual(['x', '/nowhere', false]);
+      const replace = source(harness, '() => { process.env = { A: "b" }; return process.env; }');
+      expect(await harness.call(replace)).toEqual({ A: 'b' });
+      const { PATH } = process.env;
+      expect(await harness.call(source(harness, '() => process.env'))).toMatchObject({ PATH });
       expect(await harness.call(look)).toEqual([
         undefined,
         process.env['PATH'],

@@ -63,6 +63,15 @@ test('says who it is, and then how it is', async () => {
   expect(metrics.rssBytes).toBeGreaterThan(1e6);
 });
 
+test('runs functions in processes where it was started so', async () => {
+  const joined = await aJoinedWorker({ executor: 'processes' });
+  joined.send(aFunction(1, '() => process.pid'));
+  joined.send(runsOf(1, 1, [[]]));
+  const { values } = await joined.take('finished');
+  expect(decodeValue(values)).toBeTypeOf('number');
+  expect(decodeValue(values)).not.toBe(process.pid);
+});
+
 test('runs a function and gives small results along, larger ones on request', async () => {
   const joined = await aJoinedWorker();
   joined.send(aFunction(1, '(n) => "x".repeat(n)'));

@@ -61,33 +61,29 @@ function whose(): string {
 
 /**
  * Undoes what a task changes in the environment and the working directory when it ends. Costs
- * nothing for tasks that change neither.
+ * nothing for tasks that look at neither.
  */
 export class TaskSurroundings {
-  readonly #before = new Map<string, string | undefined>();
   readonly #env = process.env;
+  readonly #before = new Map(Object.entries(process.env));
   readonly #chdir = process.chdir.bind(process);
+  #seenEnv = this.#env;
+  #isEnvTouched = false;
   #directory: string | undefined;
 
   constructor() {
-    const changes = (name: string | symbol): void => {
-      if (typeof name === 'string' && !this.#before.has(name)) {
-        this.#before.set(name, this.#env[name]);
-      }
-    };
-    process.env = new Proxy(this.#env, {
-      set: (env, name, value) => {
-        changes(name);
-        return Reflect.set(env, name, value);
+    // Not a Proxy: a task may give the environment back as its result.
+    Object.defineProperty(process, 'env', {
+      get: () => {
+        this.#isEnvTouched = true;
+        return this.#seenEnv;
       },
-      deleteProperty: (env, name) => {
-        changes(name);
-        return Reflect.deleteProperty(env, name);
+      set: (env: NodeJS.ProcessEnv) => {
+        this.#isEnvTouched = true;
+        this.#seenEnv = env;
       },
-      defineProperty: (env, name, descriptor) => {
-        changes(name);
-        return Reflect.defineProperty(env, name, descriptor);
-      },
+      configurable: true,
+      enumerable: true,
     });
     // A thread cannot change it, and says so itself.
     if (!isMainThread) return;
@@ -100,13 +96,7 @@ export class TaskSurroundings {
 
   /** Puts back what was there before the task; false where that cannot be done. */
   restore(): boolean {
-    if (this.#before.size > 0) {
-      for (const [name, value] of this.#before) {
-        if (value === undefined) delete this.#env[name];
-        else this.#env[name] = value;
-      }
-      this.#before.clear();
-    }
+    if (this.#isEnvTouched) this.#restoreEnv();
     const directory = this.#directory;
     if (directory === undefined) return true;
     this.#directory = undefined;
@@ -116,5 +106,13 @@ export class TaskSurroundings {
     } catch {
       return false;
     }
+  }
+
+  #restoreEnv(): void {
+    const env = this.#env;
+    this.#seenEnv = env;
+    for (const name of Object.keys(env)) if (!this.#before.has(name)) delete env[name];
+    for (const [name, value] of this.#before) if (env[name] !== value) env[name] = value;
+    this.#isEnvTouched = false;
   }
 }
