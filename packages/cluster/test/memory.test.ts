@@ -142,6 +142,7 @@ test.skipIf(process.platform !== 'linux')(
     const { pid } = await theWorker(client);
     // What takes the memory is not the command itself.
     const greedy = 'node -e "const b = Buffer.alloc(3e8, 1); setTimeout(() => b, 1e5)" & wait';
+    const busy = 'i=0; while [ $i -lt 600000 ]; do i=$((i+1)); done';
     const neighbour = client.submit(command('sh', ['-c', 'sleep 3; echo fine']));
     const task = client.with({ memory: '150MB' }).submit(command('sh', ['-c', greedy]));
     expect(await task.exception({ timeoutMs: 30_000 })).toMatchObject({
@@ -154,6 +155,10 @@ test.skipIf(process.platform !== 'linux')(
       .with({ memory: 1e8 })
       .submit(command('sh', ['-c', 'echo $FARM_RESOURCE_MEMORY']));
     expect((await modest.result()).stdout).toBe('100000000\n');
+    const measured = client.with({ memory: '500MB' }).submit(command('sh', ['-c', busy]));
+    await measured.result();
+    const causes = (await client.story(measured)).map(({ cause }) => cause);
+    expect(causes.at(-1)).toMatch(/^finished: \d+ MiB of memory, \d\.\d s of processor time$/);
     const hungry = client.with({ memory: '150MB' }).submit(async () => {
       const kept: Uint8Array[] = [];
       for (;;) {

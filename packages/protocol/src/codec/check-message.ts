@@ -95,6 +95,7 @@ const OPS_BY_SPEAKER: { readonly [S in Speaker]: readonly MessagesBySpeaker[S]['
     'stopped',
     'holding',
     'lost',
+    'run-usage',
     'acquire-failed',
     'seceded',
     'input-missing',
@@ -321,6 +322,7 @@ interface CompiledRule {
   readonly names: readonly string[];
   readonly checks: readonly Check[];
   readonly together: ((message: Message) => Problem) | undefined;
+  'run-usage': { fields: { run: integer, peakBytes: amount, cpuUs: nullable(amount) } },
 }
 
 const COMPILED: ReadonlyMap<Speaker, ReadonlyMap<unknown, CompiledRule>> = new Map(

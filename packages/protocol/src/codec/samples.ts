@@ -37,6 +37,7 @@ import {
   runFailed,
   seceded,
   scatter,
+  runUsage,
   shutdown,
   stop,
   stopped,
@@ -161,5 +162,6 @@ export const SAMPLES: {
   seceded: seceded([7]),
 };
 
+  'run-usage': runUsage(7, 200_000_000, 1_500_000),
 /** The samples as a list, in the order that fixes the table of shapes. */
 export const SAMPLE_MESSAGES: readonly Message[] = Object.values(SAMPLES);

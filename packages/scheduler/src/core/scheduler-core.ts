@@ -45,6 +45,7 @@ import {
   takeLost,
   takeRunFailed,
   takeSeceded,
+  takeRunUsage,
   takeStopped,
 } from './worker-reports.ts';
 
@@ -307,6 +308,9 @@ export class SchedulerCore {
         break;
       case 'lost':
         takeLost(tables, worker, message);
+      case 'run-usage':
+        takeRunUsage(worker, message);
+        break;
         break;
       case 'acquire-failed':
         takeAcquireFailed(tables, worker, message);

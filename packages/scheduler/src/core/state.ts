@@ -8,6 +8,7 @@ import type {
   ClientHello,
   Failure,
   ResourceAmounts,
+  RunUsage,
   TaskOptions,
   TaskStateName,
   WorkerHello,
@@ -244,6 +245,8 @@ export interface Assignment {
   /** Until then it is not asked for (again). */
   staysUntilMs: number;
   /** A given up run of the task left its result on this worker. */
+  /** What it took, where its worker measured that. */
+  usage: Pick<RunUsage, 'peakBytes' | 'cpuUs'> | null;
   hasStaleCopy: boolean;
 }
 

@@ -8,6 +8,7 @@ import type {
   InputMissing,
   Lost,
   RunFailed,
+  RunUsage,
   Seceded,
   Stopped,
   WorkerHeartbeat,
@@ -63,12 +64,27 @@ export function takeFinished(tables: Tables, worker: WorkerState, message: Finis
         count += 1;
         const size = sizes[i] ?? 0;
         totalBytes += size;
+        const { cause } = tables;
+        if (assignment.usage !== null) tables.cause = `${cause}: ${taken(assignment.usage)}`;
         complete(tables, task, { worker, size, durationUs, values, start, end });
+        tables.cause = cause;
       }
     }
     start = end;
   }
   prefix?.learn(totalUs, totalBytes, count);
+}
+
+/** What a run took, for the story of its task. */
+export function takeRunUsage(worker: WorkerState, { run, peakBytes, cpuUs }: RunUsage): void {
+  const assignment = worker.runs.get(run);
+  if (assignment !== undefined) assignment.usage = { peakBytes, cpuUs };
+}
+
+/** In words: `145 MiB of memory, 1.5 s of processor time`. */
+function taken({ peakBytes, cpuUs }: Pick<RunUsage, 'peakBytes' | 'cpuUs'>): string {
+  const memory = `${Math.round(peakBytes / 2 ** 20)} MiB of memory`;
+  return cpuUs === null ? memory : `${memory}, ${(cpuUs / 1e6).toFixed(1)} s of processor time`;
 }
 
 /** A run that failed: again while it has retries left, else for good. */

@@ -20,6 +20,7 @@ export function beginRun(tables: Tables, task: TaskState, worker: WorkerState): 
     executingSinceMs: null,
     move: null,
     staysUntilMs: 0,
+    usage: null,
     hasStaleCopy: false,
   };
   worker.runs.set(assignment.run, assignment);

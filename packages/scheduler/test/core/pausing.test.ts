@@ -1,4 +1,4 @@
-import { lost, workerHeartbeat, workerMetrics } from '@farm/protocol/core';
+import { lost, runUsage, workerHeartbeat, workerMetrics } from '@farm/protocol/core';
 import { describe, expect, test } from 'vitest';
 
 import { SchedulerHarness } from './scheduler-harness.ts';
@@ -156,4 +156,21 @@ describe('a worker that is paused for too long', () => {
     farm.ticks(20_000);
     expect(a.taken('restart-worker')).toEqual([]);
   });
+});
+
+test('what a run took is told in the story of its task', () => {
+  const farm = new SchedulerHarness();
+  const client = farm.client('c');
+  const a = farm.worker('a', { nthreads: 2 });
+  client.submit({ key: 'm', count: 2 });
+  const [first] = a.runs;
+  a.say(runUsage(first?.run ?? -1, 200 * 2 ** 20, 1_500_000), runUsage(77, 1, null));
+  a.finish('all');
+  const story = (key: string): unknown => client.answer(client.ask('story', { key }));
+  expect(story('m-0')).toMatchObject([
+    {},
+    {},
+    { to: 'memory', cause: 'finished: 200 MiB of memory, 1.5 s of processor time' },
+  ]);
+  expect(story('m-1')).toMatchObject([{}, {}, { to: 'memory', cause: 'finished' }]);
 });

@@ -4,6 +4,7 @@ import {
   formatBytes,
   getRelayed,
   LIMITS,
+  runUsage,
   type Connection,
   type FunctionExecutor,
   type Failure,
@@ -367,7 +368,9 @@ export class WorkerSession implements AsyncDisposable {
 
   #forgetRun(run: number): void {
     this.#tasks.delete(run);
-    this.#guard.ended(run);
+    const usage = this.#guard.ended(run);
+    if (usage === undefined) return;
+    this.#options.connection.send(runUsage(run, usage.peakBytes, usage.cpuUs));
   }
 
   #interrupt({ slot, run, code, reason }: Interrupt): void {

@@ -165,6 +165,21 @@ export function workerMetrics(metrics: WorkerMetrics): WorkerMetrics {
 }
 
 /** The worker asks the scheduler to relay an input it cannot fetch from a peer. */
+/** What a run has taken so far that was granted memory. Said before its end is told. */
+export interface RunUsage {
+  readonly op: 'run-usage';
+  readonly run: number;
+  /** The most memory that was seen, bytes. */
+  readonly peakBytes: number;
+  /** Processor time of a command and what it started, microseconds; null where it is not known. */
+  readonly cpuUs: number | null;
+}
+
+/** Builds a {@link RunUsage}. */
+export function runUsage(runId: number, peakBytes: number, cpuUs: number | null): RunUsage {
+  return { op: 'run-usage', run: runId, peakBytes, cpuUs };
+}
+
 export interface GetRelayed {
   readonly op: 'get-relayed';
   readonly request: number;
@@ -208,3 +223,4 @@ export type WorkerMessage =
   | DataFailed
   | WorkerHeartbeat
   | Leaving;
+  | RunUsage

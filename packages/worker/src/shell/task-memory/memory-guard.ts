@@ -2,6 +2,9 @@ import { failure, formatBytes, type Failure, type ResourceAmounts } from '@farm/
 
 import { ProcessTrees } from './process-trees.ts';
 
+/** What the kernel counts processor time in, on all systems Node supports. */
+const TICK_US = 10_000;
+
 /** How often the memory of runs that have a limit is looked at. */
 const LOOK_MS = 100;
 
@@ -13,6 +16,14 @@ interface WatchedRun {
   readonly attempt: number;
   readonly limitBytes: number;
   peakBytes: number;
+  cpuTicks: number;
+}
+
+/** What a run took, as far as was seen. */
+export interface Usage {
+  readonly peakBytes: number;
+  /** Null for functions. */
+  readonly cpuUs: number | null;
 }
 
 /** Options of a {@link MemoryGuard}. */
@@ -61,15 +72,22 @@ export class MemoryGuard {
   ): void {
     const limitBytes = resources.find(([name]) => name === 'memory')?.[1];
     if (limitBytes === undefined) return;
-    this.#runs.set(run, { run, slot, key, attempt, limitBytes, peakBytes: 0 });
+    this.#runs.set(run, { run, slot, key, attempt, limitBytes, peakBytes: 0, cpuTicks: 0 });
     this.#timer ??= setInterval(() => this.look(), LOOK_MS).unref();
   }
 
-  /** A run is over, in whatever way. */
-  ended(run: number): void {
-    if (!this.#runs.delete(run) || this.#runs.size > 0) return;
-    clearInterval(this.#timer);
-    this.#timer = undefined;
+  /** A run is over, in whatever way. Returns what it took, where that was watched and seen. */
+  ended(run: number): Usage | undefined {
+    const watched = this.#runs.get(run);
+    if (watched === undefined) return undefined;
+    this.#runs.delete(run);
+    if (this.#runs.size === 0) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    }
+    const { peakBytes, cpuTicks } = watched;
+    if (peakBytes === 0) return undefined;
+    return { peakBytes, cpuUs: cpuTicks === 0 ? null : cpuTicks * TICK_US };
   }
 
   /** Looks at all commands now. */
@@ -80,7 +98,10 @@ export class MemoryGuard {
     for (const [index, run] of runs.entries()) {
       const tree = trees[index];
       if (tree === undefined) void this.#lookAtFunction(run);
-      else this.#check(run, tree.rssBytes, tree.groups);
+      else {
+        run.cpuTicks = Math.max(run.cpuTicks, tree.cpuTicks);
+        this.#check(run, tree.rssBytes, tree.groups);
+      }
     }
   }
 

@@ -87,6 +87,10 @@ export class ProcessExecutor implements Executor {
     return this.#slot(slot).interrupt(run, why);
   }
 
+  async memoryBytes(slot: number, run: number): Promise<number | undefined> {
+    return this.#slot(slot).memoryBytes(run);
+  }
+
   executing(): readonly number[] {
     return this.#slots.flatMap((slot) => slot.executing);
   }

@@ -81,6 +81,11 @@ export class ProcessSlot {
     return this.#current === undefined ? waiting : [this.#current.run.run, ...waiting];
   }
 
+  /** Resident memory of the process while it executes the run. */
+  memoryBytes(run: number): number | undefined {
+    return this.#current?.run.run === run ? this.#process?.memoryBytes() : undefined;
+  }
+
   /** Starts the process, so that the first run need not wait for it. */
   warm(): SlotProcess {
     if (this.#process !== undefined) return this.#process;

@@ -7,6 +7,7 @@ import { signalGroup } from '../commands/process-group.ts';
 import type { PackedFailure } from '../threads/thread-messages.ts';
 import { unpackFailure } from '../threads/thread-messages.ts';
 import { FrameReader, writeFrame } from './frames.ts';
+import { residentBytes } from '../../nanny/resident-memory.ts';
 import type { ProcessBoundMessage, ProcessData, WorkerBoundFrame } from './process-messages.ts';
 
 /** How long what a dead process wrote is waited for, where another process holds its pipes. */
@@ -94,6 +95,12 @@ export class SlotProcess {
 
   post(message: ProcessBoundMessage, body?: Uint8Array): void {
     if (this.#connection?.writable === true) writeFrame(this.#connection, message, body);
+  }
+
+  /** Its resident memory; undefined where the kernel does not tell. */
+  memoryBytes(): number | undefined {
+    const { pid } = this.#child;
+    return pid === undefined ? undefined : residentBytes(pid);
   }
 
   /** Kills it and all it started in its group; `ended` follows. */
