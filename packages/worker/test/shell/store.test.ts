@@ -76,6 +76,20 @@ describe('a spilled value', () => {
     await until('the files are gone', () => readdirSync(directory).length === 0);
   });
 
+  test('of a store that ends does not take along that of the next one', async () => {
+    const { store, directory } = await aStore();
+    store.set(1, VALUE.slice());
+    await store.spill(1);
+    store.clear();
+    const next = new Store(directory);
+    next.set(1, VALUE.slice());
+    await next.spill(1);
+    next.evict(1);
+    await until('the first file is gone', () => readdirSync(directory).length === 1);
+    await next.load(1);
+    expect(isValue(next.get(1))).toBe(true);
+  });
+
   test('is not mixed up with one that replaces it', async () => {
     const { store } = await aStore();
     store.set(1, VALUE.slice());

@@ -10,6 +10,9 @@ import { readSpillFile, writeSpillFile, type SpillFile } from './spill-file.ts';
 /** Chunks that were read and sent are collected after so many bytes: memory is scarce. */
 const COLLECT_BYTES = 16_777_216;
 
+/** Number of the next file, of all stores: one that ends may still be removing its own. */
+let nextFile = 1;
+
 /** One value: in memory, in a file, or both. */
 interface Held {
   value: Uint8Array | undefined;
@@ -26,7 +29,6 @@ export class Store {
   readonly #directory: string | null;
   #hasDirectory = false;
   #totalBytes = 0;
-  #nextFile = 1;
   /** From files, since the chunks of before were collected. */
   #servedBytes = 0;
   /** Told of values whose file turned out to be of no use when it was served. */
@@ -95,7 +97,7 @@ export class Store {
   async spill(task: number): Promise<boolean> {
     const held = this.#held.get(task);
     if (held?.value === undefined || held.file !== undefined) return held?.file !== undefined;
-    const path = join(this.#spillDirectory(), `${task}-${this.#nextFile++}`);
+    const path = join(this.#spillDirectory(), `${task}-${nextFile++}`);
     const file = await writeSpillFile(path, held.value);
     if (this.#held.get(task) !== held) {
       await remove(path);
