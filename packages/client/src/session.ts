@@ -26,6 +26,7 @@ import { FutureTable } from './future-table.ts';
 import { Outbox } from './outbox.ts';
 import { PendingQuestions } from './questions.ts';
 import { ResultFetcher } from './result-fetch.ts';
+import { currentTaskKey } from './task-parent.ts';
 
 /** The connection of a client, as it hears and speaks. */
 export type ClientConnection = Connection<ClientBoundMessage, ClientMessage>;
@@ -170,10 +171,11 @@ export class Session {
     for (const block of blocks) {
       const { count, args, argEndsColumn, depsColumn, depEndsColumn } = block;
       const indexFrom = names.indexFrom === null ? null : names.indexFrom + at;
+    const parent = currentTaskKey();
       const { key, options } = names;
       const columns = { args, argEndsColumn, depsColumn, depEndsColumn };
       const head = { first: first + at, count, key, indexFrom, fn: fn.hash };
-      this.#send(submit({ ...head, ...columns, options }));
+      this.#send(submit({ ...head, ...columns, options, parent }));
       at += count;
     }
     return first;

@@ -208,6 +208,7 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
       depEndsColumn: nullable(u32Column),
       options,
     },
+      parent: nullable(name),
     together: submitProblem,
   },
   scatter: {

@@ -96,6 +96,7 @@ export const SAMPLES: {
     depsColumn: packU32([0]),
     depEndsColumn: packU32([1, 1]),
     options: taskOptions({ resources: [['GPU', 1]], retries: 2 }),
+    parent: 'outer-3',
   }),
   accepted: accepted(1, 2),
   free: free([10, 11]),

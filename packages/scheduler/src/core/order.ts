@@ -1,6 +1,7 @@
 /**
  * In which order ready tasks are placed: user priority, then generation (one burst of submits of
- * one client: first in, first out), then depth first. Tasks arrive by and by, so the last part,
+ * one client: first in, first out), then what tasks submit before all else of their generation, so
+ * that a task that waits for those it submitted is not starved, then depth first. Tasks arrive by and by, so the last part,
  * which Dask computes over a whole graph (`dask.order`), is kept up as they come: a task ranks
  * with the first root it descends from, the deeper the earlier. So the descendants of a root come
  * before the roots after it, and a chain is followed to its end before the next one is begun. And
@@ -24,6 +25,7 @@ export function comesBefore(a: QueueEntry, b: QueueEntry): boolean {
   const { block: other } = b;
   if (one.priority !== other.priority) return one.priority > other.priority;
   if (one.generation !== other.generation) return one.generation < other.generation;
+  if (one.nesting !== other.nesting) return one.nesting > other.nesting;
   if (a.rank !== b.rank) return a.rank < b.rank;
   if (a.depth !== b.depth) return a.depth > b.depth;
   if (one !== other) return one.first < other.first;
@@ -41,7 +43,20 @@ export function entryOfBlock(block: Block): QueueEntry {
   return new QueueEntry(block, null, block.first + block.count - 1, -1);
 }
 
-/** The generation of a submit that has just arrived. */
+/**
+ * The generation of a submit that has just arrived, and how many tasks it is nested in. What a
+ * running task submits, of the block `parent`, belongs to the generation of that task.
+ */
+export function seniorityOf(
+  tables: Tables,
+  client: ClientState,
+  parent: Block | null,
+): { readonly generation: number; readonly nesting: number } {
+  if (parent === null) return { generation: generationOf(tables, client), nesting: 0 };
+  return { generation: parent.generation, nesting: parent.nesting + 1 };
+}
+
+/** The generation of what a client hands over now, by itself. */
 export function generationOf(tables: Tables, client: ClientState): number {
   const { nowMs, config } = tables;
   const { burst } = client;

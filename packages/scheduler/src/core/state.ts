@@ -108,6 +108,8 @@ export class Block {
   /** Burst of submits it belongs to: earlier ones are placed first, see `order.ts`. */
   generation: number;
   /** Whose share of the workers it counts to. */
+  /** Tasks it was submitted from: 1 where a task did, 2 where one did that a task submitted, … */
+  readonly nesting: number;
   readonly lane: Lane;
   readonly naming: Naming;
   readonly fn: FunctionState;
@@ -146,6 +148,7 @@ export class Block {
     readonly order: number;
     readonly generation?: number;
     readonly naming: Naming;
+    readonly nesting?: number;
     readonly fn: FunctionState;
     readonly options: Omit<TaskOptions, 'resources' | 'workers' | 'allowOtherWorkers' | 'spans'>;
     readonly isScattered?: boolean;
@@ -162,6 +165,7 @@ export class Block {
     this.order = fields.order;
     this.generation = fields.generation ?? 0;
     this.lane = fields.owner.lane;
+    this.nesting = fields.nesting ?? 0;
     this.naming = fields.naming;
     this.fn = fields.fn;
     this.retries = fields.options.retries;

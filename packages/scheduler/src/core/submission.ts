@@ -5,7 +5,7 @@ import { addBlock, findKey, keysTaken } from './blocks.ts';
 import { withItem } from './collections/one-or-many.ts';
 import { countTasks } from './durations.ts';
 import type { Naming } from './naming.ts';
-import { generationOf, rankBehind } from './order.ts';
+import { rankBehind, seniorityOf } from './order.ts';
 import { observe, observedClient } from './observations.ts';
 import { enqueueBlock } from './queueing.ts';
 import { valueOf } from './replicas.ts';
@@ -68,7 +68,7 @@ function create(tables: Tables, client: ClientState, message: Submit, fn: Functi
   const block = new Block({
     first: tables.nextTask,
     order: tables.nextBlock++,
-    generation: generationOf(tables, client),
+    ...seniorityOf(tables, client, parentOf(tables, message)),
     naming,
     fn,
     options,
@@ -152,6 +152,12 @@ function isSame(client: ClientState, task: TaskState, message: Submit): boolean 
 function isErredKey(tables: Tables, key: string): boolean {
   const place = findKey(tables, key);
   return place?.block.tasks[place.index]?.state === 'erred';
+}
+
+/** The block of the running task that submits; null where none does. */
+function parentOf(tables: Tables, { parent }: Submit): Block | null {
+  const place = parent === null ? undefined : findKey(tables, parent);
+  return place?.block.tasks[place.index]?.state === 'processing' ? place.block : null;
 }
 
 /** A new task can never run. */

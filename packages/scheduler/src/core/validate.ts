@@ -100,6 +100,7 @@ function validateBlock(
     }
   }
   invariant(alive > 0, `${naming.key} has no tasks left`);
+  invariant(block.generation < tables.nextGeneration, `${naming.key} comes after what is to come`);
   invariant(alive === block.alive, `${naming.key} has ${alive} tasks, counted ${block.alive}`);
   invariant(unmade === block.unmade, `${naming.key}: ${unmade} unmade, counted ${block.unmade}`);
   invariant(tables.requirements.get(requirement.id) === requirement, `${naming.key}: requirement`);

@@ -126,10 +126,18 @@ class RandomCluster {
       key,
       fn: random.pick(['f', 'g', 'h']) ?? 'f',
       options: this.options(),
+      ...this.parent(),
       ...(isBlock ? { count } : {}),
       ...(hasDeps ? { deps } : {}),
     });
     for (let id = first; id < first + count; id++) futures.set(id, 'pending');
+  }
+
+  /** Now and then a task submits it: one that runs, or has run, or never did. */
+  parent(): { readonly parent?: string } {
+    const { random } = this;
+    if (!random.chance(0.2)) return {};
+    return { parent: random.pick(random.pick(this.workers)?.keys() ?? []) ?? 'unknown' };
   }
 
   options(): Partial<TaskOptions> {

@@ -49,10 +49,14 @@ export interface Submit {
   readonly depsColumn: Uint8Array | null;
   readonly depEndsColumn: Uint8Array | null;
   readonly options: TaskOptions;
+  /** Key of the task that submits them; null where none does. */
+  readonly parent: string | null;
 }
 
-/** Builds a {@link Submit}. */
-export function submit(fields: Omit<Submit, 'op'>): Submit {
+/** Builds a {@link Submit}. Without `parent`, no task submits it. */
+export function submit(
+  fields: Omit<Submit, 'op' | 'parent'> & { readonly parent?: string | null },
+): Submit {
   return {
     op: 'submit',
     first: fields.first,
@@ -65,6 +69,7 @@ export function submit(fields: Omit<Submit, 'op'>): Submit {
     depsColumn: fields.depsColumn,
     depEndsColumn: fields.depEndsColumn,
     options: fields.options,
+    parent: fields.parent ?? null,
   };
 }
 
