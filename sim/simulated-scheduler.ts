@@ -241,6 +241,7 @@ export class SimulatedScheduler {
           this.#push({ kind: 'tick', nowMs: this.nowMs });
         });
         return;
+      case 'unload-plugin':
       case 'log':
       case 'observe': // there are no plugins
       case 'load-plugin':

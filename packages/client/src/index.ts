@@ -59,4 +59,5 @@ export type {
   StoryEntry,
   WhoHas,
   WorkerInfo,
+  WorkerStatus,
 } from '@farm/protocol';

@@ -65,6 +65,10 @@ export interface BlockNames {
 /** What a session tells its client. */
 export interface SessionHandlers {
   connected(info: SchedulerInfo): void;
+  /** The connection lost its socket; `reconnected` or `ended` follows. */
+  disconnected(why: FarmError): void;
+  /** It goes on. */
+  reconnected(): void;
   /** Once, last. The error says why, also where the user asked for it. */
   ended(why: FarmError): void;
 }
@@ -285,7 +289,14 @@ export class Session {
       closed: (why) => this.#lost(why),
       ...(reconnect === undefined
         ? {}
-        : { detached: () => void reconnect(this.#connecting.signal) }),
+        : {
+            detached: (why) => {
+              // First, since a listener may throw.
+              void reconnect(this.#connecting.signal);
+              this.#handlers.disconnected(why);
+            },
+            attached: () => this.#handlers.reconnected(),
+          }),
     });
     if (this.#holds === 0) connection.unref?.();
     this.#heartbeat = setInterval(() => connection.send(clientHeartbeat()), heartbeatMs);

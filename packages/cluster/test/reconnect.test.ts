@@ -90,6 +90,9 @@ test(
     await client.waitForWorkers(2, { timeoutMs: 20_000 });
     const log = join(site.site.directory, 'started');
     const cables = [one, link, other, one, other, link];
+    const events: string[] = [];
+    client.on('disconnected', ({ code }) => void events.push(code));
+    client.on('reconnected', () => void events.push('reconnected'));
     // So long that two workers are busy through all of it.
     const total = startFarm(client, log, Math.max(150, (CUT_MS * cables.length * 2) / TASKS));
     for (const cable of cables) {
@@ -102,6 +105,9 @@ test(
     }
     await checkFarm(total, log);
     expect(site.scheduler.log).toContain('is back');
+    // Its own link was cut twice.
+    const twice = ['ERR_CONNECTION_LOST', 'reconnected'];
+    expect(events).toEqual([...twice, ...twice]);
   },
 );
 
@@ -164,6 +170,8 @@ test(
     await client.waitForWorkers(1, { timeoutMs: 20_000 });
     const names = async (): Promise<readonly string[]> =>
       (await client.schedulerInfo()).workers.map(({ name }) => name);
+    const status = async (): Promise<readonly string[]> =>
+      (await client.schedulerInfo()).workers.map((worker) => worker.status);
     const [doomed] = await site.worker('doomed');
     await client.waitForWorkers(2, { timeoutMs: 20_000 });
     doomed.child.kill('SIGKILL');
@@ -177,6 +185,7 @@ test(
       return ['late', 'cut'].every((name) => site.scheduler.log.includes(`worker ${name} is away`));
     });
     expect(await names()).toEqual(['cut', 'late']);
+    expect(await status()).toEqual(['away', 'away']);
     late.child.kill('SIGKILL');
     await until('its death is noticed', async () => !(await names()).includes('late'));
     expect(await names()).toEqual(['cut']);

@@ -177,10 +177,11 @@ const PARAMS: { readonly [M in keyof Questions]: Check } = {
   rebalance: record({ ids: integers, workers: texts }),
   'who-has': record({ ids: integers }),
   'has-what': record({ workers: texts }),
-  'adaptive-target': record({ targetDurationMs: amount }),
+  'adaptive-target': record({ targetDurationMs: amount, coolDownMs: amount }),
   'workers-to-close': record({ count: integer }),
   spans: record({ path }),
   'register-plugin': record({ name, module: name, args: texts }),
+  'unregister-plugin': record({ name }),
   ...COORDINATION_PARAMS,
 };
 
@@ -207,8 +208,8 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
       depsColumn: nullable(u32Column),
       depEndsColumn: nullable(u32Column),
       options,
-    },
       parent: nullable(name),
+    },
     together: submitProblem,
   },
   scatter: {

@@ -159,4 +159,5 @@ export type {
   StoryEntry,
   TaskStateName,
   WorkerInfo,
+  WorkerStatus,
 } from './messages/answers.ts';

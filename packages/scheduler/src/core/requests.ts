@@ -70,6 +70,11 @@ export function takeAsk(tables: Tables, client: ClientState, message: Ask): void
       outbox.instruct({ do: 'load-plugin', client: session, request, plugin: message.params });
       break;
     }
+    case 'unregister-plugin': {
+      const { name } = message.params;
+      outbox.instruct({ do: 'unload-plugin', client: client.session, request, name });
+      break;
+    }
     case 'story':
       outbox.toClient(client, reply(request, tables.story.of(message.params.key), null));
       break;
@@ -89,8 +94,10 @@ export function takeAsk(tables: Tables, client: ClientState, message: Ask): void
       takeRetire(tables, client, request, message.params);
       break;
     case 'adaptive-target': {
-      const target = adaptiveTarget(tables, message.params.targetDurationMs);
-      outbox.toClient(client, reply(request, target, null));
+      const { targetDurationMs, coolDownMs } = message.params;
+      const { requirements, target } = adaptiveTarget(tables, targetDurationMs);
+      const cooled = client.targets.add(target, nowMs, coolDownMs);
+      outbox.toClient(client, reply(request, { requirements, target: cooled }, null));
       break;
     }
     case 'workers-to-close': {
@@ -103,7 +110,7 @@ export function takeAsk(tables: Tables, client: ClientState, message: Ask): void
   }
 }
 
-/** A plugin that a client asked for is there, or is not to be had. */
+/** A plugin that a client asked for is there, or gone, or is not to be had. */
 export function answerPluginLoaded(tables: Tables, event: PluginLoaded): void {
   const { client: session, request, isNew, failure: why } = event;
   const client = tables.clients.get(session);

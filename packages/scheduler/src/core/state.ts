@@ -16,6 +16,7 @@ import type {
 
 import type { OneOrMany } from './collections/one-or-many.ts';
 import type { RangeTable } from './collections/range-table.ts';
+import { CoolDown } from './cool-down.ts';
 import type { Death } from './deaths.ts';
 import type { Prefix } from './durations.ts';
 import { nameAt, type Naming } from './naming.ts';
@@ -107,9 +108,9 @@ export class Block {
   readonly order: number;
   /** Burst of submits it belongs to: earlier ones are placed first, see `order.ts`. */
   generation: number;
-  /** Whose share of the workers it counts to. */
   /** Tasks it was submitted from: 1 where a task did, 2 where one did that a task submitted, … */
   readonly nesting: number;
+  /** Whose share of the workers it counts to. */
   readonly lane: Lane;
   readonly naming: Naming;
   readonly fn: FunctionState;
@@ -147,8 +148,8 @@ export class Block {
     readonly first: number;
     readonly order: number;
     readonly generation?: number;
-    readonly naming: Naming;
     readonly nesting?: number;
+    readonly naming: Naming;
     readonly fn: FunctionState;
     readonly options: Omit<TaskOptions, 'resources' | 'workers' | 'allowOtherWorkers' | 'spans'>;
     readonly isScattered?: boolean;
@@ -164,8 +165,8 @@ export class Block {
     this.count = count;
     this.order = fields.order;
     this.generation = fields.generation ?? 0;
-    this.lane = fields.owner.lane;
     this.nesting = fields.nesting ?? 0;
+    this.lane = fields.owner.lane;
     this.naming = fields.naming;
     this.fn = fields.fn;
     this.retries = fields.options.retries;
@@ -390,6 +391,8 @@ export class ClientState {
   readonly lane: Lane;
   /** Its last generation, and when it submitted last; null before it has. */
   burst: { readonly number: number; readonly lastMs: number } | null = null;
+  /** Adaptive targets it was told. */
+  readonly targets: CoolDown = new CoolDown();
 
   constructor(session: string, hello: ClientHello, futures: RangeTable<Submission>, lane: Lane) {
     this.session = session;

@@ -154,7 +154,7 @@ describe('a worker that retires', () => {
 describe('the adaptive target', () => {
   const ask = (farm: SchedulerHarness, targetDurationMs = 5_000): unknown => {
     const client = farm.client('asker');
-    return client.answer(client.ask('adaptive-target', { targetDurationMs }));
+    return client.answer(client.ask('adaptive-target', { targetDurationMs, coolDownMs: 0 }));
   };
 
   test('is 0 without work, and at least 1 with some', () => {
@@ -184,5 +184,28 @@ describe('the adaptive target', () => {
       target: 10,
       requirements: [{ threads: 1, resources: [['GPU', 1]], workers: [], tasks: 100, target: 10 }],
     });
+  });
+
+  test('rises at once, and falls only once it has been lower for a while', () => {
+    const farm = new SchedulerHarness({ unknownDurationMs: 1_000 });
+    const client = farm.client('c');
+    const target = (coolDownMs: number): unknown =>
+      client.answer(client.ask('adaptive-target', { targetDurationMs: 1_000, coolDownMs }));
+    const ids = client.submit({ count: 10 });
+    expect(target(5_000)).toMatchObject({ target: 10 });
+    client.release(ids, ids + 1, ids + 2, ids + 3);
+    farm.tick(2_000);
+    expect(target(5_000)).toMatchObject({ target: 10, requirements: [{ target: 6 }] });
+    client.submit({ count: 20 });
+    expect(target(5_000)).toMatchObject({ target: 26 });
+    client.release(...Array.from({ length: 23 }, (_, i) => ids + i));
+    farm.tick(4_900);
+    expect(target(5_000)).toMatchObject({ target: 26 });
+    farm.tick(200);
+    expect(target(5_000)).toMatchObject({ target: 7 });
+    // Another client has lulls of its own.
+    const other = farm.client('other');
+    const params = { targetDurationMs: 1_000, coolDownMs: 5_000 };
+    expect(other.answer(other.ask('adaptive-target', params))).toMatchObject({ target: 7 });
   });
 });

@@ -2,9 +2,16 @@
 import type { WorkerMetrics } from './from-worker.ts';
 import type { ResourceAmounts } from './records.ts';
 
+/**
+ * Whether a worker takes tasks: it does while `running`; `retiring`, it finishes what it has;
+ * `away`, it has lost its connection and may come back.
+ */
+export type WorkerStatus = 'running' | 'retiring' | 'away';
+
 /** One worker as {@link SchedulerInfo} shows it. */
 export interface WorkerInfo {
   readonly name: string;
+  readonly status: WorkerStatus;
   readonly address: string | null;
   readonly host: string;
   readonly pid: number;

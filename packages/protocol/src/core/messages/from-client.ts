@@ -183,6 +183,8 @@ export interface Questions extends CoordinationQuestions {
   };
   /** Loads a plugin into the scheduler. Answered by whether it was not there before. */
   'register-plugin': { readonly params: PluginParams; readonly answer: boolean };
+  /** Closes a plugin of the scheduler. Answered by whether there was one of that name. */
+  'unregister-plugin': { readonly params: { readonly name: string }; readonly answer: boolean };
   /** Why a task is where it is, and per worker why it does not run there. */
   explain: { readonly params: { readonly key: string }; readonly answer: Explanation };
   /** What happened to a key, oldest first. */
@@ -200,9 +202,9 @@ export interface Questions extends CoordinationQuestions {
     readonly params: { readonly workers: readonly string[] };
     readonly answer: HasWhat;
   };
-  /** How many workers the work at hand asks for. */
+  /** How many workers the work at hand asks for, or asked for within `coolDownMs`. */
   'adaptive-target': {
-    readonly params: { readonly targetDurationMs: number };
+    readonly params: { readonly targetDurationMs: number; readonly coolDownMs: number };
     readonly answer: AdaptiveTarget;
   };
   /** Which workers are best closed: idle ones first, then those with the fewest bytes. */
