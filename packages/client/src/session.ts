@@ -171,11 +171,11 @@ export class Session {
     }
     const total = blocks.reduce((sum, block) => sum + block.count, 0);
     const first = this.table.allocate(total);
+    const parent = currentTaskKey();
     let at = 0;
     for (const block of blocks) {
       const { count, args, argEndsColumn, depsColumn, depEndsColumn } = block;
       const indexFrom = names.indexFrom === null ? null : names.indexFrom + at;
-    const parent = currentTaskKey();
       const { key, options } = names;
       const columns = { args, argEndsColumn, depsColumn, depEndsColumn };
       const head = { first: first + at, count, key, indexFrom, fn: fn.hash };
