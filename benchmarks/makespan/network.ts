@@ -58,12 +58,11 @@ export class NodeNetwork {
     if (sender === undefined || receiver === undefined) throw new Error('no such node');
     if (from === to) this.localBytes += bytes;
     else this.remoteBytes += bytes;
-    let left = bytes;
-    let open = 0;
+    const chunks = { open: 0, leftBytes: bytes };
     const ask = (): void => {
-      const size = Math.min(CHUNK_BYTES, left);
-      left -= size;
-      open += 1;
+      const size = Math.min(CHUNK_BYTES, chunks.leftBytes);
+      chunks.leftBytes -= size;
+      chunks.open += 1;
       this.#clock.after(this.latencyMs(), () => {
         if (from === to) this.#clock.at(occupy(sender.loopback, this.#clock.nowMs, size), arrived);
         else {
@@ -77,12 +76,12 @@ export class NodeNetwork {
       });
     };
     const arrived = (): void => {
-      open -= 1;
-      if (left > 0) ask();
-      else if (open === 0) done();
+      chunks.open -= 1;
+      if (chunks.leftBytes > 0) ask();
+      else if (chunks.open === 0) done();
     };
     do ask();
-    while (left > 0 && open < CHUNKS_IN_FLIGHT);
+    while (chunks.leftBytes > 0 && chunks.open < CHUNKS_IN_FLIGHT);
   }
 }
 

@@ -32,7 +32,7 @@ export class RandomScheduler {
   readonly #told = new Map<string, Set<number>>();
   readonly #functions = new Map<string, number>();
   readonly #tasks: RandomTask[] = [];
-  #out: SchedulerInstruction[] = [];
+  readonly #out: SchedulerInstruction[] = [];
 
   constructor(random: Random) {
     this.#random = random;

@@ -75,7 +75,7 @@ export function simulate(simulation: Simulation): Outcome {
   const sinks = new Set(sinksOf(graph));
   const links = new Map<string, Link>();
   const workers = new Map<string, { readonly worker: VirtualWorker; readonly node: number }>();
-  let endMs: number | null = null;
+  const end: { atMs: number | null } = { atMs: null };
   let events: SchedulerEvent[] = [];
   let isDue = false;
   let wake: Timer | null = null;
@@ -103,7 +103,7 @@ export function simulate(simulation: Simulation): Outcome {
       case 'to-client':
         if (instruction.message.op === 'results') {
           for (const id of instruction.message.ids) sinks.delete(id);
-          if (sinks.size === 0) endMs ??= clock.nowMs + network.latencyMs();
+          if (sinks.size === 0) end.atMs ??= clock.nowMs + network.latencyMs();
         } else if (instruction.message.op !== 'accepted') {
           throw new Error(`the client was told ${JSON.stringify(instruction.message)}`);
         }
@@ -161,9 +161,9 @@ export function simulate(simulation: Simulation): Outcome {
       }
     });
   }
-  while (endMs === null && clock.nowMs < DEADLINE_MS) clock.step();
-  if (endMs === null) throw new Error(`${graph.name} does not end`);
-  const makespanMs = endMs - startMs;
+  while (end.atMs === null && clock.nowMs < DEADLINE_MS) clock.step();
+  if (end.atMs === null) throw new Error(`${graph.name} does not end`);
+  const makespanMs = end.atMs - startMs;
   return {
     makespanMs,
     boundMs: boundMs(graph, durations, layout),
