@@ -98,6 +98,12 @@ export function isNamedBy(
   );
 }
 
+/** Whether a worker is kept clear for a task that found no room. */
+export function isReserved({ requirements }: Tables, worker: WorkerState): boolean {
+  for (const { reserved } of requirements.values()) if (reserved === worker) return true;
+  return false;
+}
+
 /** `host:port` names what `tcp://host:port` does. */
 function isAddress(wanted: string, address: string | null): boolean {
   if (address === null) return false;

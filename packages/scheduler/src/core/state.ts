@@ -334,6 +334,12 @@ export class WorkerState {
   threadsLong = 0;
   /** Expected work assigned. */
   occupancyUs = 0;
+  /** Runs that take resources or several slots. */
+  specialRuns = 0;
+  /** Those of them that its last heartbeat did not name, and since when; null where all began. */
+  stalled: Map<number, number> | null = null;
+  /** When it last said what it executes, while it had such runs. */
+  beatMs = 0;
   /** It has more runs than slots. */
   isLoaded = false;
   /** Expected work that is being taken away from it. */

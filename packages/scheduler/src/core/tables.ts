@@ -57,6 +57,8 @@ export class Tables {
   readonly dirty: Set<WorkerState> = new Set();
   /** Those of `accepting` with more runs than slots. */
   readonly loaded: Set<WorkerState> = new Set();
+  /** Those of `accepting` with runs that should have begun, see `stalled.ts`. */
+  readonly stalled: Set<WorkerState> = new Set();
   /** Slots of the accepting workers. */
   slots = 0;
 

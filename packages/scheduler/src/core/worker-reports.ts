@@ -18,6 +18,7 @@ import type { Prefix } from './durations.ts';
 import { addHolder, removeHolder } from './replicas.ts';
 import { endTransfer, noteSurplus } from './replication.ts';
 import { landScatter } from './scatter.ts';
+import { noteStalled } from './stalled.ts';
 import type { Assignment, Block, TaskState, WorkerState } from './state.ts';
 import { keepRun, moveOn } from './stealing.ts';
 import { noteExecution } from './surprises.ts';
@@ -172,6 +173,7 @@ export function takeHeartbeat(tables: Tables, worker: WorkerState, message: Work
     const assignment = worker.runs.get(run);
     if (assignment !== undefined) noteExecution(tables, assignment);
   }
+  noteStalled(tables, worker);
 }
 
 /** Ends the run; returns its task, or null where it was given up or is unknown. */

@@ -25,6 +25,7 @@ export function beginRun(tables: Tables, task: TaskState, worker: WorkerState): 
   worker.threadsUsed += requirement.threads;
   if (assignment.isLong) worker.threadsLong += requirement.threads;
   worker.occupancyUs += assignment.expectedUs;
+  if (!requirement.isPlain) worker.specialRuns += 1;
   if (requirement.needs.length > 0) worker.pool.take(requirement.needs);
   updateIdle(tables, worker);
   return assignment;
@@ -38,6 +39,7 @@ export function endRun(tables: Tables, assignment: Assignment): void {
   worker.threadsUsed -= requirement.threads;
   if (assignment.isLong) worker.threadsLong -= requirement.threads;
   worker.occupancyUs -= expectedUs;
+  if (!requirement.isPlain) worker.specialRuns -= 1;
   if (requirement.needs.length > 0) worker.pool.giveBack(requirement.needs);
   if (!tables.accepting.has(worker)) return;
   updateIdle(tables, worker);
@@ -67,6 +69,7 @@ export function pauseRuns(tables: Tables, worker: WorkerState): void {
   tables.slots -= worker.nthreads;
   tables.idle.delete(worker);
   tables.loaded.delete(worker);
+  tables.stalled.delete(worker);
   worker.isLoaded = false;
   tables.dirty.delete(worker);
 }
