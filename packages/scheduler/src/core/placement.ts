@@ -14,6 +14,7 @@ import { tellFunction } from './functions.ts';
 import { canHold, inputBytes } from './input-size.ts';
 import { areSiblings, hasConsumers } from './order.ts';
 import { headOf, nextInBlock } from './queueing.ts';
+import { isInTheWay } from './reservation.ts';
 import { chargeLane, isServedBefore } from './ready-queue.ts';
 import type { Block, QueueEntry, Requirement, TaskState, WorkerState } from './state.ts';
 import { placeMoved } from './stealing.ts';
@@ -182,8 +183,9 @@ class PlacementPass {
 
   /** Whether a task of the block may be put behind what a worker does already. */
   #mayWait(worker: WorkerState, { requirement }: Block): boolean {
-    if (!requirement.fits.has(worker) || this.#isReserved(worker)) return false;
-    if (fitsNow(worker, requirement)) return true;
+    if (!requirement.fits.has(worker)) return false;
+    if (fitsNow(worker, requirement)) return !this.#isReserved(worker, requirement);
+    if (this.#isReserved(worker)) return false;
     return requirement.isPlain && !this.#hasWaiting(worker);
   }
 
@@ -211,7 +213,8 @@ class PlacementPass {
     const { block } = family;
     if (last === null || !family.hasPlaceFor(last)) return null;
     if (!areSiblings(block.tasks[index], block.tasks[index - 1])) return null;
-    if (!fitsNow(last, block.requirement) || this.#isReserved(last)) return null;
+    if (!fitsNow(last, block.requirement)) return null;
+    if (this.#isReserved(last, block.requirement)) return null;
     return last;
   }
 
@@ -231,7 +234,7 @@ class PlacementPass {
     let compared = 0;
     for (const worker of this.#candidates(requirement)) {
       if (!requirement.fits.has(worker) || !fitsNow(worker, requirement)) continue;
-      if (this.#isReserved(worker)) continue;
+      if (this.#isReserved(worker, requirement)) continue;
       if (worker === avoided) {
         last = worker;
         continue;
@@ -272,7 +275,7 @@ class PlacementPass {
   #hasRoom(worker: WorkerState, block: Block): boolean {
     const { requirement } = block;
     if (!requirement.fits.has(worker)) return false;
-    if (fitsNow(worker, requirement)) return !this.#isReserved(worker);
+    if (fitsNow(worker, requirement)) return !this.#isReserved(worker, requirement);
     return requirement.isPlain && this.#roomAhead(worker, block) > 0;
   }
 
@@ -323,9 +326,14 @@ class PlacementPass {
     }
   }
 
-  /** Whether the worker is kept clear for a queue whose head came before. */
-  #isReserved(worker: WorkerState): boolean {
-    return this.#blocked.some(({ reserved }) => reserved === worker);
+  /**
+   * Whether the worker is kept clear for a queue whose head came before; of a task that could start
+   * there, whether it would be in the way of that head.
+   */
+  #isReserved(worker: WorkerState, other: Requirement | null = null): boolean {
+    return this.#blocked.some(
+      (kept) => kept.reserved === worker && (other === null || isInTheWay(worker, kept, other)),
+    );
   }
 }
 

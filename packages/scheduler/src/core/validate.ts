@@ -7,6 +7,7 @@ import type { Prefix } from './durations.ts';
 import { noTasks } from './task-counts.ts';
 import type { TaskCounts } from './task-counts.ts';
 import { isInBlockQueue } from './queueing.ts';
+import { isInTheWay } from './reservation.ts';
 import type { Span } from './spans.ts';
 import { GONE, WANTED } from './state.ts';
 import type { Block, Requirement, TaskState, WorkerState } from './state.ts';
@@ -215,7 +216,10 @@ function validateRequirement(tables: Tables, requirement: Requirement, ready: nu
   // No free worker while something fits, unless it is kept clear for a larger task.
   for (const worker of fits) {
     const isReserved = [...tables.requirements.values()].some(
-      (other) => other !== requirement && other.reserved === worker,
+      (other) =>
+        other !== requirement &&
+        other.reserved === worker &&
+        isInTheWay(worker, other, requirement),
     );
     invariant(isReserved || !fitsNow(worker, requirement), `${worker.name} is idle, ${id} fits`);
   }
