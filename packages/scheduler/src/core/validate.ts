@@ -186,9 +186,9 @@ function validateWorker(tables: Tables, worker: WorkerState): void {
     invariant(units === worker.pool.used(resource), `${name}: ${resource} is not accounted`);
     invariant(units <= worker.pool.capacity(resource), `${name}: ${resource} is above capacity`);
   }
-  const beyondPlain = sum(runs, ({ requirement }) =>
   const special = sum(runs, ({ requirement }) => (requirement.isPlain ? 0 : 1));
   invariant(special === worker.specialRuns, `${name}: ${special} runs take more than a slot`);
+  const beyondPlain = sum(runs, ({ requirement }) =>
     requirement.isPlain ? 0 : requirement.threads,
   );
   invariant(beyondPlain <= worker.nthreads, `${name}: threads are above capacity`);
@@ -203,8 +203,8 @@ function validateWorker(tables: Tables, worker: WorkerState): void {
   invariant(tables.idle.has(worker) === isIdle, `${name}: idle`);
   const isLoaded = isAccepting && worker.threadsUsed > worker.nthreads;
   invariant(tables.loaded.has(worker) === isLoaded, `${name}: loaded`);
-}
   invariant(isAccepting || !tables.stalled.has(worker), `${name}: stalled`);
+}
 
 function validateRequirement(tables: Tables, requirement: Requirement, ready: number): void {
   const { id, fits, preferred, blocks } = requirement;
