@@ -27,13 +27,21 @@ export function makeScenario(seed: number, profile: Profile = SMALL): Scenario {
   const kinds = new Set(isCalm ? [] : random.some(all, random.between(0.05, 0.5)));
   const settings = makeSettings(random);
   const workers = makeWorkers(random, profile, settings);
+  const hasWeights = random.chance(0.2);
   const clients: ClientPlan[] = Array.from({ length: random.pick([1, 1, 2, 3]) }, (_, index) => {
-    return { name: `client-${index}`, connectAtMs: index === 0 ? 0 : random.spread(1, 1_000) };
+    return {
+      name: `client-${index}`,
+      connectAtMs: index === 0 ? 0 : random.spread(1, 1_000),
+      weight: hasWeights && random.chance(0.7) ? random.pick([0.5, 1, 3]) : null,
+    };
   });
   const options = { workers: workers.length, clients: clients.length, untilMs: settings.faultsMs };
   return {
     seed,
-    settings: { ...settings, features: [...settings.features, ...features] },
+    settings: {
+      ...settings,
+      features: [...settings.features, ...features, ...(hasWeights ? ['weights'] : [])],
+    },
     workers,
     clients,
     ops: new WorkloadMaker(new Random(mix(seed, 'workload')), {
@@ -72,6 +80,8 @@ function makeSettings(random: Random): Settings {
     prefetchTargetMs: odd('no-prefetch', 0.1) ? 0 : odd('large-prefetch', 0.2) ? 500 : 20,
     reserveAfterMs: random.pick([0, 50, 1_000]),
     leaseMs: random.pick([200, 2_000, 10_000]),
+    stragglerShare: odd('stragglers', 0.2) ? 0.4 : 0.03,
+    slowStopShare: odd('slow-stops', 0.2) ? 0.6 : 0.1,
     features,
   };
 }

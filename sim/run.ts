@@ -83,7 +83,7 @@ class Run {
 
   constructor(scenario: Scenario, cluster: SimulatedCluster) {
     const tasks = scenario.ops.reduce((sum, { action }) => {
-      return sum + (action.kind === 'submit' ? action.tasks.length : 0);
+      return sum + ('tasks' in action ? action.tasks.length : 0);
     }, 0);
     this.#scenario = scenario;
     this.#cluster = cluster;

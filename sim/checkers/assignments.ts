@@ -7,6 +7,9 @@ import type {
 import { check } from '../failure.ts';
 import type { Oracle, TaskSpec } from '../oracle.ts';
 
+/** Messages that only take from a worker. */
+const TAKING: ReadonlySet<string> = new Set(['stop', 'free', 'forget-functions']);
+
 /** One run as the scheduler sees it. */
 interface RunRecord {
   readonly run: number;
@@ -57,6 +60,8 @@ interface TaskRecord {
   readonly holders: Set<SessionRecord>;
   /** Runs that failed. */
   failures: number;
+  /** It waits between two attempts, until this time of the checker's clock. */
+  notBeforeMs: number;
 }
 
 /**
@@ -72,6 +77,11 @@ export class AssignmentChecker {
   readonly #overInBatch = new Map<number, RunRecord>();
   readonly #awayClients = new Set<string>();
   #losses = 0;
+  /** In this batch. */
+  #isRetireAsked = false;
+  /** Time that passed by the scheduler's clock, which may be set back. */
+  #elapsedMs = 0;
+  #clockMs: number | null = null;
 
   constructor(context: AssignmentContext) {
     this.#context = context;
@@ -114,10 +124,13 @@ export class AssignmentChecker {
   /** The scheduler is about to hear a batch. */
   beginBatch(): void {
     this.#overInBatch.clear();
+    this.#isRetireAsked = false;
   }
 
   /** The scheduler is about to hear this. */
   event(event: SchedulerEvent): void {
+    this.#elapsedMs += Math.max(0, event.nowMs - (this.#clockMs ?? event.nowMs));
+    this.#clockMs = event.nowMs;
     if (event.kind === 'worker-connected') {
       const { hello } = event;
       this.#sessions.set(event.worker, {
@@ -136,6 +149,9 @@ export class AssignmentChecker {
     else if (event.kind === 'worker-away' || event.kind === 'worker-back') {
       const session = this.#sessions.get(event.worker);
       if (session !== undefined) session.isAway = event.kind === 'worker-away';
+    } else if (event.kind === 'client-said') {
+      const { message } = event;
+      if (message.op === 'ask' && message.method === 'retire-workers') this.#isRetireAsked = true;
     } else if (event.kind === 'client-away') this.#awayClients.add(event.client);
     else if (event.kind === 'client-back') this.#awayClients.delete(event.client);
     else if (event.kind === 'worker-said') {
@@ -166,7 +182,9 @@ export class AssignmentChecker {
     const { message } = instruction;
     const session = this.#sessions.get(instruction.worker);
     if (session === undefined) return;
-    check(!session.isTold, 'messages', `${session.name} was told to close, and then ${message.op}`);
+    // What it has counts until it is gone, and may be taken from it; nothing is given to it.
+    const mayFollow = !session.isTold || TAKING.has(message.op);
+    check(mayFollow, 'messages', `${session.name} was told to close, and then ${message.op}`);
     switch (message.op) {
       case 'run':
         this.#assigned(session, message);
@@ -182,8 +200,10 @@ export class AssignmentChecker {
             this.#giveUp(record);
             continue;
           }
-          // It counts until the worker has given it up, and what is over cannot be moved.
-          check(session.runs.has(run), 'assignments', `run ${run} is asked for and is over`);
+          // It counts until the worker has given it up, and what is over cannot be moved; a worker
+          // that is to retire is asked before the rest of the batch is heard.
+          const isHere = session.runs.has(run) || this.#isRetireAsked;
+          check(isHere, 'assignments', `run ${run} is asked for and is over`);
           check(!record.isAskedFor, 'assignments', `run ${run} is asked for twice`);
           record.isAskedFor = true;
         }
@@ -234,6 +254,11 @@ export class AssignmentChecker {
         task.failures <= spec.options.retries || !this.#context.areFailuresFinal,
         'assignments',
         `${key} runs again (run ${run}) after ${task.failures} failures`,
+      );
+      check(
+        this.#elapsedMs + 1 >= task.notBeforeMs || !this.#context.areFailuresFinal,
+        'assignments',
+        `${key} runs again ${task.notBeforeMs - this.#elapsedMs} ms too early`,
       );
       checkPlace(session, spec);
       const record = {
@@ -288,7 +313,11 @@ export class AssignmentChecker {
       case 'run-failed': {
         const record = session.runs.get(message.run);
         const task = record?.isGivenUp === false ? this.#tasks.get(record.task) : undefined;
-        if (task !== undefined) task.failures += 1;
+        if (task !== undefined && record !== undefined) {
+          const { retryDelayMs } = record.spec.options;
+          task.notBeforeMs = this.#elapsedMs + retryDelayMs * 2 ** task.failures;
+          task.failures += 1;
+        }
         this.#endForAgain(session, message.run);
         break;
       }
@@ -361,7 +390,7 @@ export class AssignmentChecker {
 }
 
 function newTask(key: string): TaskRecord {
-  return { key, current: null, isDone: false, holders: new Set(), failures: 0 };
+  return { key, current: null, isDone: false, holders: new Set(), failures: 0, notBeforeMs: 0 };
 }
 
 /** A task runs only where its restriction allows, on a worker that has what it needs. */

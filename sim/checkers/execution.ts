@@ -25,9 +25,14 @@ export class ExecutionChecker {
   readonly #started = new Set<number>();
   /** How often each function has misbehaved on purpose. */
   readonly #mishaps = new Map<number, number>();
+  /** How often tasks that must not run twice have started. */
+  readonly #startsOnce = new Map<number, number>();
+  readonly #areFailuresFinal: boolean;
 
-  constructor(oracle: Oracle) {
+  /** @param options - `areFailuresFinal`: no client asks for failed tasks to run again. */
+  constructor(oracle: Oracle, { areFailuresFinal }: { readonly areFailuresFinal: boolean }) {
     this.#oracle = oracle;
+    this.#areFailuresFinal = areFailuresFinal;
   }
 
   opened(session: SimulatedSession): void {
@@ -72,6 +77,7 @@ export class ExecutionChecker {
     check(!this.#started.has(run), 'execution', `run ${run} of ${given.spec.key} starts again`);
     check(!record.stopped.has(run), 'execution', `run ${run} starts though it was stopped`);
     this.#started.add(run);
+    this.#checkOnce(given.spec);
     record.executing.set(run, given);
     this.#checkCapacity(session, record);
   }
@@ -104,7 +110,8 @@ export class ExecutionChecker {
     ref,
     behaviour,
   }: TaskSpec): 'returns' | 'throws' | 'hangs' | 'crashes-slot' | 'kills-worker' {
-    if (behaviour.kind === 'returns' || behaviour.kind === 'hangs') return behaviour.kind;
+    if (behaviour.kind === 'hangs') return behaviour.kind;
+    if (!('times' in behaviour)) return 'returns';
     const before = this.#mishaps.get(ref) ?? 0;
     if (before >= behaviour.times) return 'returns';
     this.#mishaps.set(ref, before + 1);
@@ -121,6 +128,16 @@ export class ExecutionChecker {
     let count = 0;
     for (const { executing } of this.#sessions.values()) count += executing.size;
     return count;
+  }
+
+  /** What must not happen twice happens again only where a client, or its retries, ask for it. */
+  #checkOnce({ ref, key, options }: TaskSpec): void {
+    if (options.rerunOnLoss || !this.#areFailuresFinal) return;
+    const starts = (this.#startsOnce.get(ref) ?? 0) + 1;
+    this.#startsOnce.set(ref, starts);
+    if (!this.#oracle.isSubmittedOnce(ref)) return;
+    const most = 1 + options.retries;
+    check(starts <= most, 'execution', `${key} must not run twice, and starts ${starts} times`);
   }
 
   #checkCapacity(session: SimulatedSession, { executing }: SessionRecord): void {

@@ -408,8 +408,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     what: 'the scheduler is not told of a copy, which stays for ever',
     core: 'worker',
     file: 'data-table.ts',
-    find: 'this.#outbox.holding(task);\n    }\n    const ready = arrive(data);',
-    replace: '}\n    const ready = arrive(data);',
+    find: 'if (data.uses > 0 || data.isAcquired) this.#announce(data);',
+    replace: 'if (data.isAcquired) this.#announce(data);\n    else data.isKnown = true;',
   },
   {
     name: 'fresh-result-dropped',

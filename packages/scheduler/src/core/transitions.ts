@@ -174,7 +174,9 @@ export function arrive(tables: Tables, task: TaskState, worker: WorkerState): vo
 export function fail(tables: Tables, task: TaskState, why: Failure): void {
   const run = task.assignment?.run ?? null;
   task.assignment = null;
-  troubleOf(task).failure = why;
+  const trouble = troubleOf(task);
+  trouble.failure = why;
+  trouble.delayedUntilMs = null;
   task.waitingOn = 0;
   move(tables, task, 'erred', run, why.worker);
   eachWant(task, (client, id) => tables.outbox.failed(client, id, why));
@@ -319,8 +321,8 @@ function whyNotAgain(tables: Tables, task: TaskState): Failure | null {
   }
   if (block.rerunOnLoss || ranOn === '') return null;
   const why =
-    `the result of ${key} was lost with its worker, and it must not run twice (rerunOnLoss is ` +
-    'false): look at what it did, then submit it anew';
+    `${key} has run, its result is lost or was released, and it must not run twice (rerunOnLoss ` +
+    'is false): look at what it did, then submit it anew';
   return failure('ERR_LOST_DATA', why, key, ranOn, null);
 }
 

@@ -70,6 +70,7 @@ export class DataTable {
     if (input.value !== null) {
       this.#out.push({ do: 'keep', task: input.task, value: input.value });
       data.sizeBytes = input.value.byteLength;
+      if (data.isAcquired) this.#announce(data);
       return arrive(data);
     }
     data.waiting ??= new Set();
@@ -129,10 +130,7 @@ export class DataTable {
     this.#dropped.delete(task);
     data.sizeBytes = sizeBytes;
     data.isKnown = true;
-    if (data.isAcquired) {
-      data.isAcquired = false;
-      this.#outbox.holding(task);
-    }
+    if (data.isAcquired) this.#announce(data);
     return arrive(data);
   }
 
@@ -146,11 +144,7 @@ export class DataTable {
     }
     if (data.state === 'stored') return [];
     data.sizeBytes = sizeBytes;
-    if (data.uses > 0 || data.isAcquired) {
-      data.isKnown = true;
-      data.isAcquired = false;
-      this.#outbox.holding(task);
-    }
+    if (data.uses > 0 || data.isAcquired) this.#announce(data);
     const ready = arrive(data);
     this.#dropUnused(data);
     return ready;
@@ -198,6 +192,13 @@ export class DataTable {
     };
     this.#data.set(task, data);
     return data;
+  }
+
+  /** The scheduler is told that a copy is here, and says when to drop it. */
+  #announce(data: StoredData): void {
+    data.isKnown = true;
+    data.isAcquired = false;
+    this.#outbox.holding(data.task);
   }
 
   /** What is on its way stays until it arrives, since a fetch cannot be recalled. */
