@@ -80,10 +80,10 @@ class GpuFarm {
       // Then it is kept clear, and for the large task only: what it does not need is in use.
       const about = `${worker.name} has ${free.slots} slots and ${free.gpus} GPUs for ${idleFor}`;
       const waitedMs = this.farm.nowMs - (this.#waitsSinceMs ?? Infinity);
-      expect(waitedMs, about).toBeGreaterThanOrEqual(RESERVE_MS);
-      expect(idleFor, about).not.toContain('two');
-      if (idleFor.includes('plain')) expect(free.slots, about).toBe(1);
-      if (idleFor.includes('one')) expect(free.gpus, about).toBe(1);
+      expect(waitedMs, `${about}`).toBeGreaterThanOrEqual(RESERVE_MS);
+      expect(idleFor, `${about}`).not.toContain('two');
+      if (idleFor.includes('plain')) expect(free.slots, `${about}`).toBe(1);
+      if (idleFor.includes('one')) expect(free.gpus, `${about}`).toBe(1);
       kept += 1;
     }
     expect(kept, 'workers kept clear').toBeLessThanOrEqual(1);
@@ -97,7 +97,7 @@ function kindOf(key: string): Kind {
 }
 
 /** All tasks ran, in no more time than the GPUs need, but for a small rest. */
-function checkEnd(gpus: GpuFarm, startMs: number): void {
+function expectEnd(gpus: GpuFarm, startMs: number): void {
   expect(gpus.farm.core.counts()).toMatchObject({ memory: 201, processing: 0, queued: 0 });
   expect(KINDS.map((kind) => gpus.startedOf(kind))).toEqual([1, 100, 100]);
   const gpuMs = 100 * MS.one * 1.3 + 2 * MS.two * 1.6;
@@ -121,7 +121,7 @@ describe('tasks of two GPUs, of one and of none, on two workers with two GPUs ea
     const startMs = gpus.farm.nowMs;
     for (const kind of kinds) gpus.submit(kind, kind === 'two' ? 1 : 100);
     gpus.cluster.play();
-    checkEnd(gpus, startMs);
+    expectEnd(gpus, startMs);
   });
 
   test.each([0, 20, 50, 90])('the large one comes when %i of the others have begun', (begun) => {
@@ -133,7 +133,7 @@ describe('tasks of two GPUs, of one and of none, on two workers with two GPUs ea
       gpus.cluster.play(() => gpus.startedOf('one') >= begun);
       gpus.submit('two', 1, priority);
       gpus.cluster.play();
-      checkEnd(gpus, startMs);
+      expectEnd(gpus, startMs);
     }
   });
 

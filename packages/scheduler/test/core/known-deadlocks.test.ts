@@ -250,7 +250,7 @@ test('given up and wanted again, many times over, while it runs (#6673)', () => 
     if (end === 'fail') worker.fail('y');
     if (end === 'lose') worker.lose();
     finishAll(worker, other);
-    expect(client.results().get(id), end).toBe('r(y)');
+    expect(client.results().get(id), `then ${end}`).toBe('r(y)');
     expect(farm.core.counts()).toMatchObject({ processing: 0, queued: 0, waiting: 0, erred: 0 });
     client.close();
     farm.expectEmpty();
@@ -373,10 +373,14 @@ test('no task is processing on a worker that has gone, however it went (#6263, #
     if (way === 'away' || way === 'retired') farm.ticks(6_000);
     const b = farm.worker(way === 'replaced' ? 'a' : 'b', { nthreads: 2, incarnation: a.session });
     if (way === 'lost' || way === 'left' || way === 'retired') a.lose();
-    expect(farm.core.statistics().workers, way).toBe(1);
-    expect(farm.core.counts().processing, way).toBe(b.runs.length);
+    expect(farm.core.statistics().workers, `one that is ${way}`).toBe(1);
+    expect(farm.core.counts().processing, `one that is ${way}`).toBe(b.runs.length);
     finishAll(b);
-    expect(farm.core.counts(), way).toMatchObject({ memory: 4, processing: 0, queued: 0 });
+    expect(farm.core.counts(), `one that is ${way}`).toMatchObject({
+      memory: 4,
+      processing: 0,
+      queued: 0,
+    });
   }
 });
 
