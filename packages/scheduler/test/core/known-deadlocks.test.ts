@@ -115,9 +115,15 @@ describe('inputs that vanish', () => {
     // The holder dies, and the input is made elsewhere before anybody says that it is missing.
     a.lose();
     expect(farm.core.counts()).toMatchObject({ processing: 2, waiting: 0 });
+    expect(c.keys()).toEqual(['x']);
+    c.finishLarge('x', 5_000);
+    client.take();
     b.missInput('y', first?.inputs[0]?.task ?? -1, ['tcp://a:1']);
+    // The holder that was asked is gone: the other is believed, and nothing is made a third time.
+    expect(client.taken('recomputing')).toEqual([]);
     finishAll(b, c);
     expect(farm.core.counts()).toMatchObject({ memory: 2, processing: 0 });
+    expect(farm.core.statistics().runs).toBe(4);
   });
 
   test('an input that vanishes while it is fetched is made again, once (#6112)', () => {
