@@ -15,6 +15,7 @@ import type {
   ClientBoundMessage,
   ClientHello,
   ClientMessage,
+  HasWhat,
   TaskOptions,
 } from '@farm/protocol/core';
 import type { BulkFrame } from '@farm/protocol';
@@ -176,6 +177,11 @@ export class SimulatedClient {
       future.mayBeCancelled = this.#world.checks.outcomes.needsAny(future.ref, cancelled);
     }
     this.#say(cancel(ranges(futures), 'the user said so'));
+  }
+
+  /** Asks which results each worker holds. */
+  askHoldings(answered: (holdings: HasWhat) => void): void {
+    this.#questions.ask('has-what', { workers: [] }, answered);
   }
 
   /** Gives up all that is left. */

@@ -116,6 +116,17 @@ export class AssignmentChecker {
     return keys;
   }
 
+  /** Numbers of the tasks that have run under each key. */
+  numbersByKey(): ReadonlyMap<string, readonly number[]> {
+    const numbers = new Map<string, number[]>();
+    for (const [number, { key }] of this.#tasks) {
+      const known = numbers.get(key);
+      if (known === undefined) numbers.set(key, [number]);
+      else known.push(number);
+    }
+    return numbers;
+  }
+
   /** The key of a task by the scheduler's number; undefined where it never ran. */
   keyOfTask(task: number): string | undefined {
     return this.#tasks.get(task)?.key;

@@ -274,9 +274,10 @@ function validateMoves(tables: Tables): void {
   const incoming = new Map<WorkerState, { us: number; runs: number }>();
   for (const victim of tables.workers.values()) {
     let outgoingUs = 0;
-    for (const { move, run, task } of victim.runs.values()) {
+    for (const { move, run, task, staysUntilMs } of victim.runs.values()) {
       if (move === null) continue;
       invariant(move.thief !== victim, `run ${run} is to move to where it is`);
+      invariant(staysUntilMs <= tables.nowMs, `run ${run} is to move, and to stay`);
       invariant(task === null || task.state === 'processing', `run ${run} moves, unassigned`);
       outgoingUs += move.expectedUs;
       const sum = incoming.get(move.thief) ?? { us: 0, runs: 0 };
