@@ -222,3 +222,52 @@ test('a client that comes back too late is told so', { timeout: 60_000 }, async 
     code: 'ERR_CONNECTION_LOST',
   });
 });
+
+test('a client that is killed is forgotten after its lease', { timeout: TEST_MS }, async () => {
+  await using site = await CutSite.open('--lease', '1s');
+  await site.worker('one');
+  await site.worker('other');
+  await using client = new Client({ schedulerFile: site.site.schedulerFile });
+  await client.waitForWorkers(2, { timeoutMs: 20_000 });
+  const log = join(site.site.directory, 'started');
+  const entry = fileURLToPath(new URL('fixtures/farm.ts', import.meta.url));
+  const args = ['--conditions=@farm/source', entry, site.site.schedulerFile, log, '60000'];
+  const child = spawn(process.execPath, args, { stdio: 'ignore' });
+  await until(
+    'tasks run',
+    async () => (await client.schedulerInfo()).tasks.processing === 2,
+    30_000,
+  );
+  expect((await client.schedulerInfo()).clients).toBe(2);
+  child.kill('SIGKILL');
+  await until('it is forgotten', async () => (await client.schedulerInfo()).clients === 1);
+  // Its tasks are stopped, and the slots are free.
+  const answers = client.map((x: number) => x + 1, [1, 2]);
+  expect(await client.gather(answers)).toEqual([2, 3]);
+  const { tasks } = await client.schedulerInfo();
+  expect([tasks.queued, tasks.waiting, tasks.processing, tasks.memory]).toEqual([0, 0, 0, 2]);
+});
+
+test(
+  'workers whose slots are all busy are not taken for silent',
+  { timeout: TEST_MS },
+  async () => {
+    await using site = await CutSite.open('--heartbeat-timeout', '2s');
+    const flags = ['--nthreads', '8', '--no-nanny', '--heartbeat-timeout', '2s'];
+    const worker = site.site.worker(...flags);
+    await using client = new Client({ schedulerFile: site.site.schedulerFile });
+    await client.waitForWorkers(1, { timeoutMs: 20_000 });
+    // More threads than cores, none of which ever waits.
+    const spin = (ms: number): number => {
+      const endMs = Date.now() + ms;
+      let rounds = 0;
+      while (Date.now() < endMs) rounds += 1;
+      return rounds;
+    };
+    const rounds = await client.gather(client.map(spin, Array<number>(8).fill(5_000)));
+    expect(Math.min(...rounds)).toBeGreaterThan(0);
+    expect(site.scheduler.log).not.toContain('is away');
+    expect(worker.log).not.toContain('lost the connection');
+    expect((await client.schedulerInfo()).workers.map(({ status }) => status)).toEqual(['running']);
+  },
+);
