@@ -80,8 +80,8 @@ function makeSettings(random: Random): Settings {
     prefetchTargetMs: odd('no-prefetch', 0.1) ? 0 : odd('large-prefetch', 0.2) ? 500 : 20,
     reserveAfterMs: random.pick([0, 50, 1_000]),
     leaseMs: random.pick([200, 2_000, 10_000]),
-    stragglerShare: odd('stragglers', 0.2) ? 0.4 : 0.03,
-    slowStopShare: odd('slow-stops', 0.2) ? 0.6 : 0.1,
+    stragglerShare: odd('stragglers', 0.3) ? 0.4 : 0.03,
+    slowStopShare: odd('slow-stops', 0.3) ? 0.6 : 0.1,
     features,
   };
 }

@@ -133,6 +133,7 @@ export class Oracle {
     const retries = isWorthRetry ? options.retries : 0;
     switch (code) {
       case 'ERR_TASK':
+        if (behaviour.kind === 'flaky') return true;
         return behaviour.kind === 'throws' && behaviour.times > retries;
       case 'ERR_WORKER_CRASH':
         return behaviour.kind === 'crashes-slot' && behaviour.times > retries;

@@ -9,6 +9,8 @@ export type Behaviour =
   | { readonly kind: 'returns' }
   /** Throws the first `times` times. */
   | { readonly kind: 'throws'; readonly times: number }
+  /** Throws every second time. */
+  | { readonly kind: 'flaky' }
   /** Never ends by itself. */
   | { readonly kind: 'hangs' }
   /** Ends the thread it runs in, the first `times` times. */

@@ -44,6 +44,7 @@ export const WORKLOAD_FEATURES = [
   'foreign-futures',
   'retry-delays',
   'run-once',
+  'flaky',
   'scatter',
   'copies',
   'retire',
@@ -64,6 +65,7 @@ const SHAPES = [
   'random',
   'comb',
   'late-copies',
+  'flips',
   'scatter',
   'single',
 ] as const;
@@ -196,6 +198,9 @@ export class WorkloadMaker {
       case 'late-copies':
         this.#lateCopies(client, atMs, Math.min(count, 20), { fn, options });
         break;
+      case 'flips':
+        this.#flips(client, atMs, Math.min(count, 6), { fn, options });
+        break;
       case 'scatter': {
         const values = this.#has('scatter') ? this.#scatter(client, atMs, Math.min(count, 8)) : [];
         submit(
@@ -271,6 +276,30 @@ export class WorkloadMaker {
         whenMs += random.spread(0.1, 30);
         this.#add(whenMs, client, { kind: 'share', refs: [input] });
         whenMs += random.spread(0.1, 100);
+      }
+    }
+  }
+
+  /** Tasks that are given up and wanted again while they run: two runs of one are under way. */
+  #flips(
+    client: number,
+    atMs: number,
+    count: number,
+    { fn, options }: { fn: string; options: TaskOptions },
+  ): void {
+    const random = this.#random;
+    const sizeBytes = random.pick([16, 9_000]);
+    const leaves = Array.from({ length: count }, () => ({ deps: [] }));
+    const tasks = this.#submit(client, atMs, leaves, { fn, options, asBlock: true, sizeBytes });
+    const usualMs = random.spread(2, 80);
+    for (const ref of tasks) {
+      let whenMs = atMs;
+      for (let times = 1 + random.below(5); times > 0; times--) {
+        whenMs += usualMs * random.between(0.2, 2);
+        const kind = random.chance(0.7) ? 'release' : 'cancel';
+        this.#add(whenMs, client, { kind, refs: [ref] });
+        whenMs += random.spread(0.05, 5);
+        this.#add(whenMs, client, { kind: 'share', refs: [ref] });
       }
     }
   }
@@ -371,6 +400,7 @@ export class WorkloadMaker {
     if (this.#has('task-error') && random.chance(0.08)) {
       return { kind: 'throws', times: random.chance(0.5) ? Infinity : 1 + random.below(3) };
     }
+    if (this.#has('flaky') && random.chance(0.3)) return { kind: 'flaky' };
     if (options.retries > 0 && random.chance(0.3)) {
       return { kind: 'throws', times: 1 + random.below(options.retries + 1) };
     }

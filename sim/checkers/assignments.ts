@@ -43,6 +43,8 @@ interface SessionRecord {
   readonly functions: Set<number>;
   /** It was told to close. */
   isTold: boolean;
+  /** Why, where nothing is to be lost with it: it was retired, and has made nothing since. */
+  isEmptied: boolean;
   /** It has lost its socket, and is waited for. */
   isAway: boolean;
   /** It said that it leaves. */
@@ -153,6 +155,7 @@ export class AssignmentChecker {
         address: hello.address,
         functions: new Set(),
         isTold: false,
+        isEmptied: false,
         isAway: false,
         isLeaving: false,
       });
@@ -215,7 +218,11 @@ export class AssignmentChecker {
           // that is to retire is asked before the rest of the batch is heard.
           const isHere = session.runs.has(run) || this.#isRetireAsked;
           check(isHere, 'assignments', `run ${run} is asked for and is over`);
-          check(!record.isAskedFor, 'assignments', `run ${run} is asked for twice`);
+          // Whoever is to retire is asked for all it has.
+          const mayBeIdle = !record.isSaidToExecute || this.#isRetireAsked;
+          check(mayBeIdle, 'assignments', `run ${run} is asked for, and is said to execute`);
+          const isNew = !record.isAskedFor || this.#isRetireAsked;
+          check(isNew, 'assignments', `run ${run} is asked for twice`);
           record.isAskedFor = true;
         }
         break;
@@ -234,6 +241,7 @@ export class AssignmentChecker {
         break;
       case 'close-worker':
         session.isTold = true;
+        session.isEmptied = message.reason === 'it was retired';
         break;
       default:
     }
@@ -311,6 +319,7 @@ export class AssignmentChecker {
   #heard(session: SessionRecord, message: WorkerMessage): void {
     switch (message.op) {
       case 'finished':
+        session.isEmptied = false;
         for (const run of message.runs) {
           const record = this.#end(session, run);
           if (record === undefined || record.isGivenUp) continue;
@@ -380,7 +389,8 @@ export class AssignmentChecker {
   #lost(worker: string): void {
     const session = this.#sessions.get(worker);
     if (session === undefined) return;
-    this.#losses += 1;
+    // What only a retired worker held was copied before it was told to close.
+    if (!session.isEmptied || session.runs.size > 0) this.#losses += 1;
     this.#sessions.delete(worker);
     let threads = 0;
     // In the order in which they were assigned, whatever messages they were put into.

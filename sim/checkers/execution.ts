@@ -23,7 +23,7 @@ export class ExecutionChecker {
   readonly #oracle: Oracle;
   readonly #sessions = new Map<SimulatedSession, SessionRecord>();
   readonly #started = new Set<number>();
-  /** How often each function has misbehaved on purpose. */
+  /** How often each function has misbehaved on purpose, or has run where that decides. */
   readonly #mishaps = new Map<number, number>();
   /** How often tasks that must not run twice have started. */
   readonly #startsOnce = new Map<number, number>();
@@ -111,8 +111,12 @@ export class ExecutionChecker {
     behaviour,
   }: TaskSpec): 'returns' | 'throws' | 'hangs' | 'crashes-slot' | 'kills-worker' {
     if (behaviour.kind === 'hangs') return behaviour.kind;
-    if (!('times' in behaviour)) return 'returns';
     const before = this.#mishaps.get(ref) ?? 0;
+    if (behaviour.kind === 'flaky') {
+      this.#mishaps.set(ref, before + 1);
+      return before % 2 === 0 ? 'returns' : 'throws';
+    }
+    if (!('times' in behaviour)) return 'returns';
     if (before >= behaviour.times) return 'returns';
     this.#mishaps.set(ref, before + 1);
     return behaviour.kind;

@@ -130,6 +130,8 @@ function begin(
 
 function finishRuns(tables: Tables, retirement: Retirement): void {
   const { worker, deadlineMs } = retirement;
+  // Values on their way to it would be lost with it, and are soon there.
+  if (tables.scatters.areBoundFor(worker)) return;
   if (worker.runs.size > 0 && tables.nowMs < deadlineMs) return;
   copyOut(tables, retirement, unsafe(worker));
 }

@@ -7,6 +7,7 @@ import type { Prefix } from './durations.ts';
 import { noTasks } from './task-counts.ts';
 import type { TaskCounts } from './task-counts.ts';
 import { isInBlockQueue } from './queueing.ts';
+import { hasCapacity, isNamedBy } from './requirements.ts';
 import { isInTheWay } from './reservation.ts';
 import type { Span } from './spans.ts';
 import { GONE, WANTED } from './state.ts';
@@ -212,6 +213,11 @@ function validateRequirement(tables: Tables, requirement: Requirement, ready: nu
   invariant(id === '' || blocks > 0, `${id} is needed by no block`);
   for (const worker of fits) invariant(tables.accepting.has(worker), `${id} fits a stranger`);
   for (const worker of preferred) invariant(fits.has(worker), `${id} prefers a misfit`);
+  for (const worker of tables.accepting) {
+    const isAllowed = requirement.isLoose || isNamedBy(requirement, worker);
+    const isFit = isAllowed && hasCapacity(requirement, worker);
+    invariant(fits.has(worker) === isFit, `${worker.name} fits ${id}, or does not, and counts`);
+  }
   if (ready === 0 || tables.closing !== null) return;
   // No free worker while something fits, unless it is kept clear for a larger task.
   for (const worker of fits) {

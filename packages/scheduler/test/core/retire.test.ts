@@ -54,6 +54,24 @@ describe('a worker that retires', () => {
     expect(client.results().get(y)).toBe('r(y)');
   });
 
+  test('hands on values that were on their way to it', () => {
+    const farm = new SchedulerHarness();
+    const client = farm.client('c');
+    const a = farm.worker('a');
+    client.scatter(['one']);
+    const b = farm.worker('b');
+    const request = client.ask('retire-workers', { ...RETIRE, timeoutMs: 0 });
+    expect(a.taken('close-worker')).toEqual([]);
+    a.takeIn();
+    expect(b.acquiring).toHaveLength(1);
+    b.takeIn();
+    expect(a.taken('close-worker')).toHaveLength(1);
+    a.leave();
+    a.lose();
+    expect(client.answer(request)).toEqual({ retired: ['a'], kept: [] });
+    expect(client.taken('failed')).toEqual([]);
+  });
+
   test('goes on as before where nobody can take its data', () => {
     const farm = new SchedulerHarness();
     const client = farm.client('c');
