@@ -9,7 +9,7 @@
  */
 import { itemCount, eachItem } from './collections/one-or-many.ts';
 import { QueueEntry } from './state.ts';
-import type { Block, ClientState, TaskState } from './state.ts';
+import type { Block, ClientState, TaskState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 
 /** Dependents of a finished task beyond which it is common property: nothing is hastened for it. */
@@ -90,12 +90,20 @@ export function rankBehind(block: Block, task: TaskState): void {
 /** A result waits for others until `dependent` can use it: those that are ready are next. */
 export function hastenInputs(task: TaskState, dependent: TaskState): void {
   if (itemCount(task.dependents) > DEPENDENTS_MAX) return;
-  hasten(dependent, rankOf(task), HASTENED_MAX);
+  const [holder] = eachItem(task.holders);
+  hasten(dependent, { rank: rankOf(task), holder, first: dependent }, HASTENED_MAX);
 }
 
 /** Whether a result of the task is an input of another task. */
 export function hasConsumers(task: TaskState | undefined): boolean {
   return task !== undefined && task.dependents !== null;
+}
+
+/** Other inputs of the task's first dependent, where these are few. */
+export function partnersOf(task: TaskState): readonly TaskState[] {
+  const [dependent] = eachItem(task.dependents);
+  if (dependent === undefined || dependent.dependencies.length > INPUTS_MAX) return [];
+  return dependent.dependencies.filter((input) => input !== task);
 }
 
 /** Whether two tasks have their first dependent in common. */
@@ -110,16 +118,33 @@ function rankOf(task: TaskState): number {
   return task.rank === 0 ? task.number : task.rank;
 }
 
-function hasten(dependent: TaskState, rank: number, budget: number): number {
+interface Haste {
+  readonly rank: number;
+  /** Where the result is that waits. */
+  readonly holder: WorkerState | undefined;
+  /** What it waits for. */
+  readonly first: TaskState;
+}
+
+function hasten(dependent: TaskState, haste: Haste, budget: number): number {
   if (dependent.dependencies.length > INPUTS_MAX) return budget;
+  const { rank, holder, first } = haste;
   let left = budget;
   for (const input of dependent.dependencies) {
     if (left <= 0) break;
     left -= 1;
     if (rankOf(input) > rank) input.rank = rank;
     if (input.state === 'waiting') {
-      left = hasten(input, rank, left);
+      left = hasten(input, haste, left);
     } else if (input.state === 'queued' && (input.entry === null || input.entry.rank > rank)) {
+      const { homes } = input.block;
+      if (input.entry === null && homes !== null) {
+        // What is used together directly is best made in one place.
+        const isThere = holder !== undefined && input.block.requirement.fits.has(holder);
+        if (dependent === first && isThere) homes.hastenOn(holder, input.index);
+        else homes.hasten(input.index);
+        continue;
+      }
       input.entry = new QueueEntry(input.block, input, rank, 0);
       input.block.requirement.queue.push(input.entry);
     }

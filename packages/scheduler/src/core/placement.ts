@@ -12,7 +12,8 @@
 import { eachItem } from './collections/one-or-many.ts';
 import { tellFunction } from './functions.ts';
 import { canHold, inputBytes } from './input-size.ts';
-import { areSiblings, hasConsumers } from './order.ts';
+import { Homes } from './homes.ts';
+import { areSiblings, hasConsumers, partnersOf } from './order.ts';
 import { headOf, nextInBlock } from './queueing.ts';
 import { isInTheWay } from './reservation.ts';
 import { chargeLane, isServedBefore } from './ready-queue.ts';
@@ -99,10 +100,13 @@ class PlacementPass {
     // First every free slot gets one, breadth first.
     for (;;) {
       const index = nextInBlock(block);
-      if (index === null) return true;
+      if (index === null) {
+        block.homes = null;
+        return true;
+      }
       const worker: WorkerState | null = this.#beside(family, last, index) ?? this.#freest(block);
       if (worker === null) break;
-      this.#assignNext(block, index, worker);
+      this.#assignNext(block, this.#atHome(block, worker) ?? index, worker);
       family.add(worker);
       last = worker;
       isPlaced = true;
@@ -116,7 +120,7 @@ class PlacementPass {
         const index = nextInBlock(block);
         if (index === null) return true;
         if (this.#floods(block, index)) break;
-        this.#assignNext(block, index, worker);
+        this.#assignNext(block, this.#atHome(block, worker) ?? index, worker);
         isPlaced = true;
         if (this.#tables.hasWeights) return true;
       }
@@ -126,8 +130,21 @@ class PlacementPass {
 
   #assignNext(block: Block, index: number, worker: WorkerState): void {
     const task = recordOf(block, index);
-    block.cursor = index + 1;
+    // What is taken from the middle is passed over once the cursor gets there.
+    if (index === block.cursor) block.cursor = index + 1;
     if (task !== null) this.#assign(task, worker);
+  }
+
+  /** The next task of the worker's own part of a block; null where any is as good. */
+  #atHome(block: Block, worker: WorkerState): number | null {
+    if (block.homes === null) {
+      const { requirement, count, cursor } = block;
+      const slots = requirement.id === '' ? this.#tables.slots : slotsOf(requirement);
+      if (slots <= worker.nthreads || count - cursor < 2 * slots) return null;
+      if (!hasConsumers(block.tasks[cursor])) return null;
+      block.homes = new Homes(block, slots);
+    }
+    return block.homes.next(worker);
   }
 
   #assign(task: TaskState, worker: WorkerState): void {
@@ -153,6 +170,7 @@ class PlacementPass {
     const avoided = task.trouble?.avoided ?? null;
     let best = this.#freest(block, avoided);
     if (dependencies.length === 0) {
+      best = this.#besidePartners(task) ?? best;
       return best ?? (this.#floods(block, task.index) ? null : this.#ahead(block));
     }
     const bytes = inputBytes(task);
@@ -177,7 +195,11 @@ class PlacementPass {
   #startUs(task: TaskState, worker: WorkerState, held: Holdings): number {
     const isFree = fitsNow(worker, task.block.requirement);
     // Whoever has a free slot is as good as another, unless many are after the same input.
-    const waitUs = isFree && !held.isShared ? 0 : loadOf(worker);
+    if (isFree && !held.isShared) return held.totalUs - (held.workers.get(worker) ?? 0);
+    // Where all will have something to do, a task that waits a little keeps nobody idle.
+    const { idle, config } = this.#tables;
+    const isBusy = task.block.requirement.ready > idle.size;
+    const waitUs = Math.max(0, loadOf(worker) - (isBusy ? config.prefetchTargetMs * 1_000 : 0));
     return waitUs + held.totalUs - (held.workers.get(worker) ?? 0);
   }
 
@@ -216,6 +238,19 @@ class PlacementPass {
     if (!fitsNow(last, block.requirement)) return null;
     if (this.#isReserved(last, block.requirement)) return null;
     return last;
+  }
+
+  /** A worker with room that has, or makes, what is used together with the result of a task. */
+  #besidePartners(task: TaskState): WorkerState | null {
+    const { block, index } = task;
+    for (const partner of partnersOf(task)) {
+      const [holder] = eachItem(partner.holders);
+      const worker = holder ?? partner.assignment?.worker;
+      if (worker === undefined || worker === task.trouble?.avoided) continue;
+      if (!this.#tables.accepting.has(worker) || !this.#hasRoom(worker, block)) continue;
+      if (fitsNow(worker, block.requirement) || !this.#floods(block, index)) return worker;
+    }
+    return null;
   }
 
   /** Whether results like this one would pile up before their consumers have a slot. */

@@ -19,6 +19,7 @@ import type { RangeTable } from './collections/range-table.ts';
 import { CoolDown } from './cool-down.ts';
 import type { Death } from './deaths.ts';
 import type { Prefix } from './durations.ts';
+import type { Homes } from './homes.ts';
 import { nameAt, type Naming } from './naming.ts';
 import type { Lane, ReadyQueue } from './ready-queue.ts';
 import type { ResourceNeed, ResourcePool } from './resources.ts';
@@ -140,6 +141,8 @@ export class Block {
   cursor: number;
   /** Tasks that are queued and have no record of their own. */
   unmade = 0;
+  /** Which part of it each worker takes; null where that does not matter. */
+  homes: Homes | null = null;
   values: ValueArena | null = null;
   /** Where its tasks are counted; null where the user gave no names. */
   readonly span: Span | null;
