@@ -14,6 +14,8 @@ import type {
   WorkerMetrics,
 } from '@farm/protocol/core';
 
+import { AscendingMap } from './collections/ascending-map.ts';
+import { NumberedSet } from './collections/numbered-set.ts';
 import type { OneOrMany } from './collections/one-or-many.ts';
 import type { RangeTable } from './collections/range-table.ts';
 import { CoolDown } from './cool-down.ts';
@@ -21,6 +23,7 @@ import type { Death } from './deaths.ts';
 import type { Prefix } from './durations.ts';
 import type { Homes } from './homes.ts';
 import { nameAt, type Naming } from './naming.ts';
+import type { ClientBatch, WorkerLine } from './outbox.ts';
 import type { Lane, ReadyQueue } from './ready-queue.ts';
 import type { ResourceNeed, ResourcePool } from './resources.ts';
 import type { Span } from './spans.ts';
@@ -327,8 +330,8 @@ export class WorkerState {
   readonly nthreads: number;
   readonly pool: ResourcePool;
   /** Runs that are not over, given up ones too, in order of assignment. */
-  readonly runs: Map<number, Assignment> = new Map();
-  readonly holds: Set<TaskState> = new Set();
+  readonly runs: AscendingMap<Assignment> = new AscendingMap();
+  readonly holds: NumberedSet<TaskState> = new NumberedSet();
   /** Numbers of functions it was told. */
   readonly functions: Set<number> = new Set();
   /** Slots assigned; above `nthreads` where runs were sent ahead. */
@@ -362,6 +365,8 @@ export class WorkerState {
   /** It gets no new runs while it has lost its connection, see `away.ts`. */
   away: Away | null = null;
   metrics: WorkerMetrics | null = null;
+  /** What is to be said to it, see `outbox.ts`; null for nothing. */
+  outgoing: WorkerLine | null = null;
   heardMs: number;
 
   constructor(session: string, hello: WorkerHello, pool: ResourcePool, nowMs: number) {
@@ -396,6 +401,8 @@ export class ClientState {
   readonly functions: Set<FunctionState> = new Set();
   /** It has lost its connection, see `away.ts`. */
   away: Away | null = null;
+  /** What is to be said to it, see `outbox.ts`; null for nothing. */
+  outgoing: ClientBatch[] | null = null;
   /** Its share of the workers. */
   readonly lane: Lane;
   /** Its last generation, and when it submitted last; null before it has. */
