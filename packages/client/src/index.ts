@@ -31,7 +31,7 @@ export type { GatherOptions } from './gather.ts';
 export type { RegisterPluginOptions } from './plugin-module.ts';
 export type { ScatterOptions } from './scatter.ts';
 export type { Submitter } from './submitter.ts';
-export type { RetryOptions, SubmitOptions } from './task-options.ts';
+export type { RetryOptions, SpeculateOptions, SubmitOptions } from './task-options.ts';
 export type {
   AnyFunction,
   Argument,
@@ -50,6 +50,7 @@ export type {
   CommandResult,
   ErrorCode,
   Explanation,
+  GroupInfo,
   HasWhat,
   PrefixInfo,
   Replicated,

@@ -133,6 +133,11 @@ const failure = record({
 
 const timeout: Check = (value) => (value === 0 ? 'is 0' : nullable(amount)(value));
 
+const speculation: Check = (value) => {
+  if (!Array.isArray(value) || value.length !== 2) return 'is not a pair of numbers';
+  return amounts(value);
+};
+
 const options = record({
   resources: resourceAmounts,
   workers: texts,
@@ -144,6 +149,7 @@ const options = record({
   retryOn: texts,
   rerunOnLoss: flag,
   spans: path,
+  speculate: nullable(speculation),
 });
 
 const metrics = record({
@@ -180,6 +186,7 @@ const PARAMS: { readonly [M in keyof Questions]: Check } = {
   'adaptive-target': record({ targetDurationMs: amount, coolDownMs: amount }),
   'workers-to-close': record({ count: integer }),
   spans: record({ path }),
+  groups: record({ keys: texts }),
   'register-plugin': record({ name, module: name, args: texts }),
   'unregister-plugin': record({ name }),
   ...COORDINATION_PARAMS,

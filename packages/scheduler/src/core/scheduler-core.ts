@@ -29,6 +29,7 @@ import { dropSurplus } from './replication.ts';
 import { internRequirement } from './requirements.ts';
 import { advanceDrain } from './retire.ts';
 import { placeScatters, takeScatter } from './scatter.ts';
+import { speculate } from './speculation.ts';
 import { ClientState } from './state.ts';
 import type { Submission, WorkerState } from './state.ts';
 import { steal } from './stealing.ts';
@@ -60,6 +61,8 @@ export interface SchedulerStatistics {
   /** Unstarted runs that idle workers got from loaded ones, and that these would not give up. */
   readonly runsMoved: number;
   readonly runsKept: number;
+  /** Second runs begun beside slow ones. */
+  readonly runsCopied: number;
   /** Small results kept, and what they are counted as. */
   readonly values: number;
   readonly valueBytes: number;
@@ -121,6 +124,7 @@ export class SchedulerCore {
     const { nextRun: firstNew } = tables;
     place(tables);
     steal(tables, firstNew);
+    speculate(tables);
     settle(tables);
     answerWorkersAwaited(tables);
     checkTime(tables);
@@ -150,6 +154,7 @@ export class SchedulerCore {
       staleReports: this.#tables.staleReports,
       runsMoved: this.#tables.runsMoved,
       runsKept: this.#tables.runsKept,
+      runsCopied: this.#tables.runsCopied,
       values: values.count,
       valueBytes: values.bytes,
       shared: sharedCount(this.#tables),

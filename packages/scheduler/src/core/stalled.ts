@@ -51,7 +51,10 @@ export function moveStalled(tables: Tables): void {
 }
 
 function isMovable({ nowMs }: Tables, assignment: Assignment): boolean {
-  if (assignment.task === null || assignment.isExecuting) return false;
+  const { task } = assignment;
+  if (task === null || assignment.isExecuting) return false;
+  // One of two runs is where it is since the other takes long.
+  if ((task.trouble?.copy ?? null) !== null) return false;
   return assignment.move === null && assignment.staysUntilMs <= nowMs;
 }
 

@@ -8,6 +8,7 @@ import type {
   ClientHello,
   Failure,
   ResourceAmounts,
+  Speculation,
   TaskOptions,
   TaskStateName,
   WorkerHello,
@@ -125,6 +126,8 @@ export class Block {
   readonly retryDelayMs: number;
   readonly retryOn: readonly string[];
   readonly rerunOnLoss: boolean;
+  /** When a second run is begun beside a slow one; null for never. */
+  readonly speculate: Speculation | null;
   /** Its tasks are values that a client handed over: they have no lineage. */
   readonly isScattered: boolean;
   readonly args: Uint8Array;
@@ -181,6 +184,8 @@ export class Block {
     this.retryDelayMs = fields.options.retryDelayMs;
     this.retryOn = fields.options.retryOn;
     this.rerunOnLoss = fields.options.rerunOnLoss;
+    // What must not run twice does not run twice at once.
+    this.speculate = this.rerunOnLoss ? fields.options.speculate : null;
     this.isScattered = fields.isScattered ?? false;
     this.span = fields.span ?? null;
     this.requirement = fields.requirement;
@@ -230,6 +235,10 @@ export class Trouble {
   isCondemned = false;
   /** Where its last run failed: another worker is preferred. */
   avoided: WorkerState | null = null;
+  /** Its second run, beside `TaskState.assignment` and on another worker; null for none. */
+  copy: Assignment | null = null;
+  /** Second runs begun so far. */
+  copies = 0;
 }
 
 /** One run of a task on a worker, from assignment until the worker says it is over. */

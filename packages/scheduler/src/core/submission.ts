@@ -203,11 +203,15 @@ function references({ depsColumn, depEndsColumn }: Submit, index: number): numbe
 }
 
 /** What is wrong with options that are no resources; null where nothing is. */
-function findSenseless({ priority, retries, timeoutMs, retryDelayMs }: TaskOptions): string | null {
+function findSenseless(options: TaskOptions): string | null {
+  const { priority, retries, timeoutMs, retryDelayMs, speculate } = options;
   if (!Number.isFinite(priority)) return `priority is ${priority}: give a finite number`;
   if (Number.isNaN(retries) || retries < 0) return `retries is ${retries}: give a number from 0`;
   if (!(retryDelayMs >= 0 && retryDelayMs < Infinity)) {
     return `retryDelayMs is ${retryDelayMs}: give a number from 0`;
+  }
+  if (speculate !== null && !speculate.every((amount) => amount >= 0 && amount < Infinity)) {
+    return `speculate is ${speculate.join(', ')}: give numbers from 0`;
   }
   if (timeoutMs === null || timeoutMs > 0) return null;
   return `timeoutMs is ${timeoutMs}: give a number above 0, or null for no limit`;

@@ -11,6 +11,7 @@ import { Outbox } from './outbox.ts';
 import { PendingScatters } from './pending-scatters.ts';
 import { Lane } from './ready-queue.ts';
 import type {
+  Assignment,
   Block,
   ClientState,
   FunctionState,
@@ -73,6 +74,10 @@ export class Tables {
   /** Runs that were taken from a loaded worker, and that it would not give up. */
   runsMoved = 0;
   runsKept = 0;
+  /** Runs of tasks that may be copied, and that take much longer than expected. */
+  readonly stragglers: Set<Assignment> = new Set();
+  /** Second runs begun beside slow ones. */
+  runsCopied = 0;
   /** When loaded and idle workers are compared next. */
   stealAtMs = 0;
 

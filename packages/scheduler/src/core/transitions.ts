@@ -8,6 +8,7 @@ import type { Failure, TaskStateName } from '@farm/protocol/core';
 
 import { eachItem, withoutItem } from './collections/one-or-many.ts';
 import { dropBlock } from './blocks.ts';
+import { stopCopy } from './copy-runs.ts';
 import { condemnation } from './deaths.ts';
 import { countTasks } from './durations.ts';
 import { hastenInputs } from './order.ts';
@@ -353,6 +354,7 @@ function readyToReleased(tables: Tables, task: TaskState): void {
 function processingToReleased(tables: Tables, task: TaskState): void {
   const { assignment } = task;
   invariant(assignment !== null, `${task.key} is processing nowhere`);
+  stopCopy(tables, task);
   // The slot stays taken until the worker says that the run is over.
   assignment.task = null;
   task.assignment = null;

@@ -69,6 +69,9 @@ export function validateTables(tables: Tables): void {
   for (const span of tables.spans) validateSpan(span, bySpan.get(span) ?? noTasks());
   validateMoves(tables);
   validateData(tables);
+  for (const { worker, run } of tables.stragglers) {
+    invariant(worker.runs.has(run), `run ${run} is over and counts as slow`);
+  }
   invariant(tables.moved.length === 0, 'tasks are under way');
   invariant(tables.reviews.length === 0, 'tasks are under review');
   invariant(tables.slots === sum([...tables.accepting], ({ nthreads }) => nthreads), 'slots');
@@ -154,6 +157,7 @@ function validateTask(tables: Tables, task: TaskState): void {
     invariant(assignment.task === task, `run ${assignment.run} is not of ${key}`);
     invariant(assignment.worker.runs.get(assignment.run) === assignment, `${key}: unknown run`);
   }
+  validateCopy(task);
   const isHeld = holders !== null || task.valueAt >= 0;
   invariant((state === 'memory') === isHeld, `${key} is ${state}, held: ${isHeld}`);
   for (const worker of eachItem(holders)) {
@@ -161,6 +165,17 @@ function validateTask(tables: Tables, task: TaskState): void {
     invariant(tables.workers.get(worker.session) === worker, `${key} is held by ${worker.name}`);
   }
   invariant(state !== 'erred' || (task.trouble?.failure ?? null) !== null, `${key} erred: why?`);
+}
+
+/** A second run is beside a first one, and on another worker. */
+function validateCopy({ key, block, assignment, trouble }: TaskState): void {
+  const copy = trouble?.copy ?? null;
+  if (copy === null) return;
+  const { run, task, worker } = copy;
+  invariant(assignment !== null && assignment.run !== run, `${key}: run ${run} is a copy of none`);
+  invariant(assignment.worker !== worker, `${key} runs twice on ${worker.name}`);
+  invariant(worker.runs.get(run) === copy && task?.key === key, `${key}: run ${run} is unknown`);
+  invariant(block.rerunOnLoss && block.speculate !== null, `${key} runs twice and must not`);
 }
 
 function validateWorker(tables: Tables, worker: WorkerState): void {
@@ -178,7 +193,7 @@ function validateWorker(tables: Tables, worker: WorkerState): void {
       used.set(name, (used.get(name) ?? 0) + units);
     }
     invariant(
-      task === null || task.assignment?.run === run,
+      task === null || task.assignment?.run === run || task.trouble?.copy?.run === run,
       `${name}: run ${run} is not its task's`,
     );
   }

@@ -36,6 +36,7 @@ export function endRun(tables: Tables, assignment: Assignment): void {
   const { worker, requirement, run, expectedUs } = assignment;
   worker.runs.delete(run);
   if (assignment.move !== null) endMove(assignment);
+  if (tables.stragglers.size > 0) tables.stragglers.delete(assignment);
   worker.threadsUsed -= requirement.threads;
   if (assignment.isLong) worker.threadsLong -= requirement.threads;
   worker.occupancyUs -= expectedUs;

@@ -120,9 +120,13 @@ describe('a run with resources that does not begin', () => {
   test('goes to its queue where the thief has got other work meanwhile, and keeps its place', () => {
     const it = stuck();
     const { farm, client, victim } = it;
+    // Its like is known to be quick: were it plain, it could go where no slot is free.
+    const teacher = farm.worker('teacher');
+    client.submit({ key: 'quick', options: { workers: ['teacher'] } });
+    teacher.finish('all', 100_000);
     const idle = farm.worker('idle', { resources: GPU });
     beats(it, 2);
-    client.submit({ key: 'urgent', options: { resources: GPU } });
+    client.submit({ key: 'urgent', fn: 'g', options: { resources: GPU } });
     expect(idle.keys()).toEqual(['urgent']);
     victim.answerStops();
     // The place it gave up is free.
