@@ -4,6 +4,7 @@ import { FarmError, formatBytes } from '@farm/protocol';
 import type {
   AdaptiveTarget,
   Explanation,
+  GroupInfo,
   HasWhat,
   Replicated,
   Retired,
@@ -266,6 +267,16 @@ export class Client extends Submitter implements AsyncDisposable {
    */
   async spans(span?: string | readonly string[]): Promise<readonly SpanInfo[]> {
     return this.#session.ask('spans', { path: spanPath(span) });
+  }
+
+  /**
+   * How far each `map` has come, and all that `submit` was given of each function: tasks by state,
+   * bytes in memory, time taken. The latest first, at most 1000.
+   *
+   * @param keys - Only these: keys of `map`s, or names of functions. Default: all.
+   */
+  async groups(keys: readonly string[] = []): Promise<readonly GroupInfo[]> {
+    return this.#session.ask('groups', { keys });
   }
 
   /**

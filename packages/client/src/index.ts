@@ -51,6 +51,7 @@ export type {
   ErrorCode,
   Explanation,
   GroupInfo,
+  GroupInfo,
   HasWhat,
   PrefixInfo,
   Replicated,

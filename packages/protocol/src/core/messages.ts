@@ -154,6 +154,7 @@ export type { Message } from './messages/message.ts';
 export type {
   Explanation,
   GroupInfo,
+  GroupInfo,
   PrefixInfo,
   SchedulerInfo,
   SpanInfo,

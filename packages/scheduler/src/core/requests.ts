@@ -9,6 +9,7 @@ import { takeCoordination } from './coordination/questions.ts';
 import { hasWhat, takeRebalance, takeReplicate, whoHas } from './data-questions.ts';
 import type { PluginLoaded } from './events.ts';
 import { explain } from './explain.ts';
+import { groups } from './groups.ts';
 import { schedulerInfo } from './info.ts';
 import type { Asker } from './instructions.ts';
 import { valueOf } from './replicas.ts';
@@ -65,6 +66,9 @@ export function takeAsk(tables: Tables, client: ClientState, message: Ask): void
       outbox.toClient(client, reply(request, spans, null));
       break;
     }
+    case 'groups':
+      outbox.toClient(client, reply(request, groups(tables, message.params.keys), null));
+      break;
     case 'register-plugin': {
       const { session } = client;
       outbox.instruct({ do: 'load-plugin', client: session, request, plugin: message.params });

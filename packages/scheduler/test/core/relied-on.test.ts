@@ -270,7 +270,7 @@ test('a worker that is away is given nothing of what a loaded one has', () => {
   expect(worker.stopping.length).toBeGreaterThan(0);
 });
 
-test('tasks of a short function that come after long ones are spread evenly', () => {
+test('long tasks after many short ones are spread evenly', () => {
   const farm = new SchedulerHarness();
   const client = farm.client('c');
   const workers = ['a', 'b', 'c', 'd'].map((name) => farm.worker(name, { nthreads: 2 }));

@@ -68,6 +68,20 @@ export interface SchedulerInfo {
   readonly prefixes: readonly PrefixInfo[];
 }
 
+/** Tasks that were submitted together, or that run one function, as `client.groups()` shows them. */
+export interface GroupInfo {
+  /** Of a `map`, what its tasks' keys begin with; of single tasks, the name of their function. */
+  readonly key: string;
+  /** Name of the function. */
+  readonly fn: string;
+  /** Tasks in each state; with forgotten ones all that were submitted, of blocks that have tasks. */
+  readonly tasks: Readonly<Record<TaskStateName, number>>;
+  /** Of the results in memory. */
+  readonly bytes: number;
+  /** What those took, added up. */
+  readonly computeMs: number;
+}
+
 /** Part of a user's work, as `client.spans()` shows it. */
 export interface SpanInfo {
   /** Its names, outermost first. */

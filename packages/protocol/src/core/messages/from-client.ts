@@ -1,5 +1,5 @@
 /** What a client says to the scheduler. */
-import type { Explanation, SchedulerInfo, SpanInfo, StoryEntry } from './answers.ts';
+import type { Explanation, GroupInfo, SchedulerInfo, SpanInfo, StoryEntry } from './answers.ts';
 import type {
   AdaptiveTarget,
   HasWhat,
@@ -180,6 +180,11 @@ export interface Questions extends CoordinationQuestions {
   spans: {
     readonly params: { readonly path: readonly string[] };
     readonly answer: readonly SpanInfo[];
+  };
+  /** How far each group of tasks is; `keys` empty means all. */
+  groups: {
+    readonly params: { readonly keys: readonly string[] };
+    readonly answer: readonly GroupInfo[];
   };
   /** Loads a plugin into the scheduler. Answered by whether it was not there before. */
   'register-plugin': { readonly params: PluginParams; readonly answer: boolean };
