@@ -51,7 +51,6 @@ export type {
   ErrorCode,
   Explanation,
   GroupInfo,
-  GroupInfo,
   HasWhat,
   PrefixInfo,
   Replicated,

@@ -187,7 +187,6 @@ const PARAMS: { readonly [M in keyof Questions]: Check } = {
   'workers-to-close': record({ count: integer }),
   spans: record({ path }),
   groups: record({ keys: texts }),
-  groups: record({ keys: texts }),
   'register-plugin': record({ name, module: name, args: texts }),
   'unregister-plugin': record({ name }),
   ...COORDINATION_PARAMS,

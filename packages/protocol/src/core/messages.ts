@@ -154,7 +154,6 @@ export type { Message } from './messages/message.ts';
 export type {
   Explanation,
   GroupInfo,
-  GroupInfo,
   PrefixInfo,
   SchedulerInfo,
   SpanInfo,
