@@ -26,6 +26,8 @@ import { fitsNow, isLong, loadOf } from './workload.ts';
 
 /** Idle workers that are compared for one task; beyond, whoever got a run last is looked at last. */
 const COMPARED_MAX = 32;
+/** Work, by the time of the transfers it spares, that a task waits for while all are busy. */
+const PATIENCE = 4;
 /** Holders of one dependency that are considered. */
 const HOLDERS_MAX = 32;
 
@@ -139,9 +141,10 @@ class PlacementPass {
   #atHome(block: Block, worker: WorkerState): number | null {
     if (block.homes === null) {
       const { requirement, count, cursor } = block;
+      if (count - cursor < 2 * requirement.fits.size) return null;
+      if (!hasConsumers(block.tasks[cursor])) return null;
       const slots = requirement.id === '' ? this.#tables.slots : slotsOf(requirement);
       if (slots <= worker.nthreads || count - cursor < 2 * slots) return null;
-      if (!hasConsumers(block.tasks[cursor])) return null;
       block.homes = new Homes(block, slots);
     }
     return block.homes.next(worker);
@@ -196,11 +199,15 @@ class PlacementPass {
     const isFree = fitsNow(worker, task.block.requirement);
     // Whoever has a free slot is as good as another, unless many are after the same input.
     if (isFree && !held.isShared) return held.totalUs - (held.workers.get(worker) ?? 0);
-    // Where all will have something to do, a task that waits a little keeps nobody idle.
+    const sparedUs = held.workers.get(worker) ?? 0;
+    let waitUs = loadOf(worker);
     const { idle, config } = this.#tables;
-    const isBusy = task.block.requirement.ready > idle.size;
-    const waitUs = Math.max(0, loadOf(worker) - (isBusy ? config.prefetchTargetMs * 1_000 : 0));
-    return waitUs + held.totalUs - (held.workers.get(worker) ?? 0);
+    if (task.block.requirement.ready > idle.size) {
+      // All will have something to do: a task that waits a little keeps nobody idle.
+      const freeUs = Math.min(config.prefetchTargetMs * 1_000, PATIENCE * sparedUs);
+      waitUs = Math.max(0, waitUs - freeUs);
+    }
+    return waitUs + held.totalUs - sparedUs;
   }
 
   /** Whether a task of the block may be put behind what a worker does already. */
@@ -330,8 +337,8 @@ class PlacementPass {
   }
 
   /**
-   * What is left of a worker's part of a queue. Each pass shares out what is ready by slots, so that
-   * the last tasks end everywhere at about one time.
+   * What is left of a worker's part of a queue. Each pass shares out what is ready, and what was sent
+   * already, by slots, so that the last tasks end everywhere at about one time.
    */
   #share(worker: WorkerState, requirement: Requirement): number {
     let ends = this.#shareEnds.get(requirement);
@@ -341,8 +348,12 @@ class PlacementPass {
     }
     let end = ends.get(worker);
     if (end === undefined) {
-      const slots = requirement.id === '' ? this.#tables.slots : slotsOf(requirement);
-      end = worker.runs.size + Math.ceil((requirement.ready * worker.nthreads) / slots);
+      const { slots, counts } = this.#tables;
+      end =
+        requirement.id === ''
+          ? Math.ceil(((requirement.ready + counts.processing) * worker.nthreads) / slots)
+          : worker.runs.size +
+            Math.ceil((requirement.ready * worker.nthreads) / slotsOf(requirement));
       ends.set(worker, end);
     }
     return end - worker.runs.size;
