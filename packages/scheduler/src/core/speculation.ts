@@ -65,11 +65,14 @@ function mayCopy(assignment: Assignment): boolean {
   return trouble === null || (trouble.copy === null && trouble.copies < COPIES_MAX);
 }
 
-/** Of those with room, the worker to which the inputs come first. */
+/** Of those with room, the worker on which it would end first: on another machine, all else equal. */
 function findWorker(tables: Tables, straggler: Assignment, task: TaskState): WorkerState | null {
   const { requirement } = straggler;
   const { fits } = requirement;
   const bytes = inputBytes(task);
+  const { host } = straggler.worker.hello;
+  // Where the machine is what is slow, a worker beside the first would take as long.
+  const besideUs = task.block.fn.prefix.typicalUs ?? 0;
   let best: WorkerState | null = null;
   let bestUs = Infinity;
   let looked = 0;
@@ -78,7 +81,7 @@ function findWorker(tables: Tables, straggler: Assignment, task: TaskState): Wor
     // What is ready and fits has been placed; what is on its way here is to find its room.
     if (!fits.has(worker) || !fitsNow(worker, requirement) || worker.incomingRuns > 0) continue;
     if (isReserved(tables, worker) || !canHold(worker, bytes)) continue;
-    const us = bringUs(tables, task, worker);
+    const us = bringUs(tables, task, worker) + (worker.hello.host === host ? besideUs : 0);
     if (us < bestUs) {
       best = worker;
       bestUs = us;

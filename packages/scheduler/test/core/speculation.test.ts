@@ -134,6 +134,25 @@ describe('a copy of a slow task', () => {
     expect(named.keys()).toEqual(['busy']);
   });
 
+  test('goes to another machine where there is one with room', () => {
+    const it = straggling();
+    const { farm, client, other } = it;
+    client.submit({ key: 'busy', fn: 'g' });
+    expect(other.keys()).toEqual(['busy']);
+    beats(it, 5_000);
+    const host = 'host-of-slow';
+    const events = [
+      ['beside', host],
+      ['beside-too', host],
+      ['far', 'host-of-far'],
+    ] as const;
+    for (const [name, where] of events) farm.worker(name, { host: where, nthreads: 2 });
+    expect(farm.workers.get('beside#2')?.keys()).toEqual(['task']);
+    farm.workers.get('beside#2')?.fail('task');
+    beats(it, 500);
+    expect(farm.workers.get('far#4')?.keys()).toEqual(['task']);
+  });
+
   test('has what it takes counted, and given back', () => {
     const it = copied({ resources: amounts({ GPU: 1 }) });
     const { client, other, slow, farm } = it;
