@@ -15,7 +15,7 @@ import { canHold, inputBytes } from './input-size.ts';
 import { Homes } from './homes.ts';
 import { areSiblings, hasConsumers, partnersOf } from './order.ts';
 import { headOf, nextInBlock } from './queueing.ts';
-import { isInTheWay } from './reservation.ts';
+import { clearingUs, isInTheWay } from './reservation.ts';
 import { chargeLane, isServedBefore } from './ready-queue.ts';
 import type { Block, QueueEntry, Requirement, TaskState, WorkerState } from './state.ts';
 import { placeMoved } from './stealing.ts';
@@ -359,17 +359,26 @@ class PlacementPass {
     return end - worker.runs.size;
   }
 
-  /** A requirement that has waited too long gets the worker that is nearest to having room. */
+  /**
+   * A requirement that has waited too long gets the worker that is nearest to having room, and later
+   * another where that turns out to be far from it.
+   */
   #reserve(requirement: Requirement): void {
     const { nowMs, config } = this.#tables;
+    const { reserved } = requirement;
     requirement.blockedSinceMs ??= nowMs;
-    if (requirement.isPlain || requirement.reserved !== null) return;
-    if (nowMs - requirement.blockedSinceMs < config.reserveAfterMs) return;
+    if (requirement.isPlain || nowMs - requirement.blockedSinceMs < config.reserveAfterMs) return;
+    if (reserved !== null && nowMs - requirement.reservedAtMs < config.reserveAfterMs) return;
+    requirement.reservedAtMs = nowMs;
+    let bestUs = reserved === null ? Infinity : clearingUs(reserved, requirement, nowMs) / 2;
     for (const worker of requirement.fits) {
-      const { reserved } = requirement;
       if (this.#isReserved(worker)) continue;
-      if (reserved === null || loadOf(worker) < loadOf(reserved)) requirement.reserved = worker;
+      const us = clearingUs(worker, requirement, nowMs);
+      if (us >= bestUs) continue;
+      requirement.reserved = worker;
+      bestUs = us;
     }
+    if (reserved !== null) this.#changed.add(reserved);
   }
 
   /**

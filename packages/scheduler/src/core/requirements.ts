@@ -50,6 +50,7 @@ export function internRequirement(
     isFresh: false,
     blockedSinceMs: null,
     reserved: null,
+    reservedAtMs: 0,
   };
   for (const worker of tables.accepting) matchWorker(requirement, worker);
   tables.requirements.set(id, requirement);

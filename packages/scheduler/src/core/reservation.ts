@@ -14,3 +14,24 @@ export function isInTheWay(worker: WorkerState, kept: Requirement, other: Requir
   }
   return false;
 }
+
+/**
+ * How long it takes until a task of `kept` can start on the worker, where nothing begins that is in
+ * its way, in microseconds. A run that takes longer than expected is thought to go on for as long
+ * again.
+ */
+export function clearingUs(worker: WorkerState, kept: Requirement, nowMs: number): number {
+  let longest = 0;
+  for (const { requirement, expectedUs, executingSinceMs } of worker.runs.values()) {
+    if (!hasInCommon(kept, requirement)) continue;
+    const sinceUs = executingSinceMs === null ? 0 : (nowMs - executingSinceMs) * 1_000;
+    longest = Math.max(longest, Math.abs(expectedUs - sinceUs));
+  }
+  return longest;
+}
+
+/** Whether both need the same resource; where `kept` needs slots only, those count. */
+function hasInCommon(kept: Requirement, other: Requirement): boolean {
+  if (kept.needs.length === 0) return true;
+  return kept.needs.some(({ name }) => other.needs.some((need) => need.name === name));
+}

@@ -85,6 +85,8 @@ export interface Requirement {
   blockedSinceMs: number | null;
   /** The worker kept clear for it. */
   reserved: WorkerState | null;
+  /** When that was chosen. */
+  reservedAtMs: number;
 }
 
 /** A place in a queue: one task, or all tasks of a block from its cursor on. */

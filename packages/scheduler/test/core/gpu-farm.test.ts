@@ -167,4 +167,31 @@ describe('tasks of two GPUs, of one and of none, on two workers with two GPUs ea
     expect(gpus.startedOf('one')).toBeGreaterThan((passedMs / (MS.one * 1.3)) * 2);
     expect(gpus.startedOf('plain')).toBeGreaterThan((passedMs / (MS.plain * 1.3)) * 2);
   });
+
+  test('a large one does not wait for a worker that something holds for ever', () => {
+    for (const holdsAfterMs of [0, 300, 600, 700, 800, 900, 1_000, 1_100]) {
+      const farm = new SchedulerHarness({ reserveAfterMs: RESERVE_MS });
+      const client = farm.client('c');
+      const hello = { nthreads: SLOTS, resources: amounts({ GPU: CAPACITY }) };
+      const workers = ['a', 'b'].map((name) => farm.worker(name, hello));
+      const slots = new Map(workers.map((worker) => [worker, SLOTS]));
+      const cluster = new VirtualWorkers(farm, slots, (key) => ({
+        durationMs: key === 'for ever' ? 1e9 : 300 + 37 * (Number(key.split('-')[1]) % 5),
+        size: 8,
+      }));
+      const one = { resources: amounts({ GPU: 1 }) };
+      client.submit({ key: 'one', fn: 'one', count: 10_000, options: one });
+      const two = { resources: amounts({ GPU: 2 }), priority: 1 };
+      client.submit({ key: 'two', fn: 'two', options: two });
+      const { nowMs } = farm;
+      const hasBegun = (): boolean => cluster.started.some(([key]) => key === 'two');
+      cluster.play(() => hasBegun() || farm.nowMs >= nowMs + holdsAfterMs);
+      // Nobody knows yet how long it takes.
+      const forEver = { ...one, priority: 2 };
+      client.submit({ key: 'for ever', fn: 'endless', options: forEver });
+      cluster.play(() => hasBegun() || farm.nowMs > nowMs + 60_000);
+      expect(hasBegun(), `held after ${holdsAfterMs} ms`).toBe(true);
+      expect(farm.nowMs - nowMs, `held after ${holdsAfterMs} ms`).toBeLessThan(5 * RESERVE_MS);
+    }
+  });
 });
