@@ -128,6 +128,7 @@ function runMany(
 ): number {
   const coverage = new Coverage();
   const startedMs = performance.now();
+  const startedCpu = process.cpuUsage();
   const failed: RunReport[] = [];
   let events = 0;
   let simulatedMs = 0;
@@ -143,6 +144,7 @@ function runMany(
     if (failed.length <= FAILURES_SHOWN) showFailure(cores, options, scenario, report);
   }
   const seconds = (performance.now() - startedMs) / 1_000;
+  const { user, system } = process.cpuUsage(startedCpu);
   console.log(formatCoverage(coverage));
   // A few seeds cannot have seen everything; many that have not do not test what they should.
   const missing = done < SEEDS_FOR_ALL ? null : unseen(coverage);
@@ -154,7 +156,7 @@ function runMany(
             .slice(0, 20)
             .join(', ')})`
         : '') +
-      `; ${seconds.toFixed(1)} s, ${(done / seconds).toFixed(0)} seeds/s, ${events} events of ` +
+      `; ${seconds.toFixed(1)} s (${((user + system) / 1e6).toFixed(1)} s of CPU), ${(done / seconds).toFixed(0)} seeds/s, ${events} events of ` +
       `${((seconds * 1e6) / events).toFixed(1)} µs, ` +
       `${(simulatedMs / 1_000 / seconds).toFixed(0)} virtual seconds a second` +
       (missing === null

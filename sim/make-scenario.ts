@@ -79,6 +79,12 @@ function makeSettings(random: Random): Settings {
     prefetchTasksMax: odd('tiny-prefetch', 0.2) ? 1 : 4_096,
     prefetchTargetMs: odd('no-prefetch', 0.1) ? 0 : odd('large-prefetch', 0.2) ? 500 : 20,
     reserveAfterMs: random.pick([0, 50, 1_000]),
+    ...(odd('eager-stealing', 0.25)
+      ? { stealIntervalMs: random.pick([0, 5]), stealCostMs: 0.1, stealAgainMs: 50 }
+      : { stealIntervalMs: 100, stealCostMs: 20, stealAgainMs: 10_000 }),
+    longTaskMs: odd('all-long', 0.1) ? 1 : 200,
+    surplusAfterMs: random.pick([20, 2_000]),
+    bandwidthBytesPerS: odd('little-bandwidth', 0.2) ? 100_000 : 100_000_000,
     leaseMs: random.pick([200, 2_000, 10_000]),
     stragglerShare: odd('stragglers', 0.3) ? 0.4 : 0.03,
     slowStopShare: odd('slow-stops', 0.3) ? 0.6 : 0.1,

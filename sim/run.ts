@@ -169,16 +169,14 @@ class Run {
   /** Where nothing is on its way any more, workers hold what the scheduler says that they hold. */
   #checkHoldings(): void {
     const { clock, world, workers } = this.#cluster;
-    let answer: HasWhat | null = null;
-    this.#clients()[0]?.askHoldings((holdings) => {
-      answer = holdings;
-    });
+    const answers: HasWhat[] = [];
+    this.#clients()[0]?.askHoldings((holdings) => answers.push(holdings));
     const deadlineMs = clock.nowMs + ANSWER_MS;
-    while (answer === null && this.#clients().length > 0) {
+    while (answers.length === 0 && this.#clients().length > 0) {
       this.#until(clock.nowMs + LOOK_MS);
       check(clock.nowMs < deadlineMs, 'liveness', 'nobody says who holds what');
     }
-    const holdings: HasWhat = answer ?? [];
+    const holdings = answers[0] ?? [];
     const numbers = world.checks.assignments.numbersByKey();
     for (const { worker, keys } of holdings) {
       const stores = workers.flatMap(({ session, plan }) => {

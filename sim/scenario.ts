@@ -196,6 +196,12 @@ export interface Settings {
   readonly prefetchTasksMax: number;
   readonly prefetchTargetMs: number;
   readonly reserveAfterMs: number;
+  readonly stealIntervalMs: number;
+  readonly stealCostMs: number;
+  readonly stealAgainMs: number;
+  readonly longTaskMs: number;
+  readonly surplusAfterMs: number;
+  readonly bandwidthBytesPerS: number;
   /** How long who is away is waited for. */
   readonly leaseMs: number;
   /** Share of runs that take much longer than others of their function. */
@@ -226,12 +232,13 @@ export function partsOf(scenario: Scenario): readonly string[] {
  */
 export function without(scenario: Scenario, left: ReadonlySet<string>): Scenario {
   if (left.size === 0) return scenario;
-  const ops = scenario.ops.filter(({ id }) => !left.has(id));
+  const kept = scenario.ops.filter(({ id }) => !left.has(id));
   const known = new Set(
-    ops.flatMap(({ action }) => {
+    kept.flatMap(({ action }) => {
       return 'tasks' in action ? action.tasks.map(({ ref }) => ref) : [];
     }),
   );
+  const ops = kept.filter(({ action }) => action.kind !== 'ask' || known.has(action.ref));
   return {
     ...scenario,
     // Faults and restrictions name workers by place: those left out keep theirs, and never join.

@@ -61,6 +61,12 @@ export class SimulatedScheduler {
       prefetchTasksMax: settings.prefetchTasksMax,
       prefetchTargetMs: settings.prefetchTargetMs,
       reserveAfterMs: settings.reserveAfterMs,
+      stealIntervalMs: settings.stealIntervalMs,
+      stealCostMs: settings.stealCostMs,
+      stealAgainMs: settings.stealAgainMs,
+      longTaskMs: settings.longTaskMs,
+      surplusAfterMs: settings.surplusAfterMs,
+      bandwidthBytesPerS: settings.bandwidthBytesPerS,
       workerLeaseMs: settings.leaseMs,
       clientLeaseMs: settings.leaseMs,
     });

@@ -199,7 +199,7 @@ export class WorkloadMaker {
         this.#lateCopies(client, atMs, Math.min(count, 20), { fn, options });
         break;
       case 'flips':
-        this.#flips(client, atMs, Math.min(count, 6), { fn, options });
+        this.#flips(client, atMs, Math.min(count, 6), options);
         break;
       case 'scatter': {
         const values = this.#has('scatter') ? this.#scatter(client, atMs, Math.min(count, 8)) : [];
@@ -280,26 +280,29 @@ export class WorkloadMaker {
     }
   }
 
-  /** Tasks that are given up and wanted again while they run: two runs of one are under way. */
-  #flips(
-    client: number,
-    atMs: number,
-    count: number,
-    { fn, options }: { fn: string; options: TaskOptions },
-  ): void {
+  /**
+   * Tasks that are given up and wanted again while they run, so that several runs of one are under
+   * way. What is made of them is kept: it keeps them known, under the same number.
+   */
+  #flips(client: number, atMs: number, count: number, options: TaskOptions): void {
     const random = this.#random;
+    const fn = random.pick(['f2', 'f3']);
     const sizeBytes = random.pick([16, 9_000]);
     const leaves = Array.from({ length: count }, () => ({ deps: [] }));
-    const tasks = this.#submit(client, atMs, leaves, { fn, options, asBlock: true, sizeBytes });
+    const behaviour: Behaviour = { kind: random.chance(0.4) ? 'flaky' : 'returns' };
+    const made = { fn, options, asBlock: true, sizeBytes, behaviour };
+    const tasks = this.#submit(client, atMs, leaves, made);
+    const kept = tasks.map((ref) => ({ deps: [ref] }));
+    this.#submit(client, atMs, kept, { fn: 'f0', options: taskOptions({}), asBlock: true });
     const usualMs = random.spread(2, 80);
     for (const ref of tasks) {
-      let whenMs = atMs;
-      for (let times = 1 + random.below(5); times > 0; times--) {
-        whenMs += usualMs * random.between(0.2, 2);
+      let whenMs = atMs + random.between(0, 200);
+      for (let times = 2 + random.below(6); times > 0; times--) {
         const kind = random.chance(0.7) ? 'release' : 'cancel';
         this.#add(whenMs, client, { kind, refs: [ref] });
         whenMs += random.spread(0.05, 5);
         this.#add(whenMs, client, { kind: 'share', refs: [ref] });
+        whenMs += usualMs * random.between(0.2, 2);
       }
     }
   }
@@ -342,6 +345,7 @@ export class WorkloadMaker {
       readonly options: TaskOptions;
       readonly asBlock: boolean;
       readonly sizeBytes?: number;
+      readonly behaviour?: Behaviour;
     },
   ): number[] {
     const random = this.#random;
@@ -352,7 +356,7 @@ export class WorkloadMaker {
         deps,
         sizeBytes: block.sizeBytes ?? this.#size(),
         durationMs: this.#duration(fn),
-        behaviour: this.#behaviour(options),
+        behaviour: block.behaviour ?? this.#behaviour(options),
       };
     });
     const blocks = asBlock ? [made] : made.map((task) => [task]);

@@ -59,7 +59,7 @@ export function advanceDrain(tables: Tables): void {
   while (advanceRetirements(tables)) advanceCopies(tables);
 }
 
-/** Returns whether copies are to be made. */
+/** Returns whether copies are to be looked at. */
 function advanceRetirements(tables: Tables): boolean {
   let isCopying = false;
   for (const retirement of tables.retirements) {
@@ -77,6 +77,8 @@ function advanceRetirements(tables: Tables): boolean {
       tables.outbox.instruct({ do: 'drop-worker', worker: worker.session, reason });
       removeWorker(tables, worker, reason);
       settleOne(tables, retirement, null);
+      // What was on its way to it goes elsewhere.
+      isCopying = true;
     }
   }
   return isCopying;

@@ -54,6 +54,21 @@ describe('a worker that retires', () => {
     expect(client.results().get(y)).toBe('r(y)');
   });
 
+  test('that is dropped, since it does not close, holds up no copy that was to go there', () => {
+    const farm = new SchedulerHarness();
+    const client = farm.client('c');
+    const b = farm.worker('b');
+    const x = client.submit({ key: 'x' });
+    b.finishLarge('x', 5_000);
+    const a = farm.worker('a');
+    const copying = client.ask('replicate', { ids: [x], copies: 2, workers: [] });
+    expect(a.acquiring).toHaveLength(1);
+    client.ask('retire-workers', RETIRE);
+    expect(a.taken('close-worker')).toHaveLength(1);
+    farm.tick(60_000);
+    expect(client.answer(copying)).toMatchObject({ copied: 0, failed: [{ key: 'x' }] });
+  });
+
   test('hands on values that were on their way to it', () => {
     const farm = new SchedulerHarness();
     const client = farm.client('c');
