@@ -7,7 +7,7 @@
  * before the roots after it, and a chain is followed to its end before the next one is begun. And
  * once a task has a result that waits for others to be used, those others are next.
  */
-import { itemCount, eachItem } from './collections/one-or-many.ts';
+import { firstItem, itemCount } from './collections/one-or-many.ts';
 import { QueueEntry } from './state.ts';
 import type { Block, ClientState, TaskState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
@@ -90,7 +90,7 @@ export function rankBehind(block: Block, task: TaskState): void {
 /** A result waits for others until `dependent` can use it: those that are ready are next. */
 export function hastenInputs(task: TaskState, dependent: TaskState): void {
   if (itemCount(task.dependents) > DEPENDENTS_MAX) return;
-  const [holder] = eachItem(task.holders);
+  const holder = firstItem(task.holders);
   hasten(dependent, { rank: rankOf(task), holder, first: dependent }, HASTENED_MAX);
 }
 
@@ -101,7 +101,7 @@ export function hasConsumers(task: TaskState | undefined): boolean {
 
 /** Other inputs of the task's first dependent, where these are few. */
 export function partnersOf(task: TaskState): readonly TaskState[] {
-  const [dependent] = eachItem(task.dependents);
+  const dependent = firstItem(task.dependents);
   if (dependent === undefined || dependent.dependencies.length > INPUTS_MAX) return [];
   return dependent.dependencies.filter((input) => input !== task);
 }
@@ -109,8 +109,8 @@ export function partnersOf(task: TaskState): readonly TaskState[] {
 /** Whether two tasks have their first dependent in common. */
 export function areSiblings(one: TaskState | undefined, other: TaskState | undefined): boolean {
   if (one === undefined || other === undefined) return false;
-  const [first] = eachItem(one.dependents);
-  const [second] = eachItem(other.dependents);
+  const first = firstItem(one.dependents);
+  const second = firstItem(other.dependents);
   return first !== undefined && first === second;
 }
 

@@ -9,7 +9,7 @@
  * Slots are filled breadth first over the workers. Beyond its slots a worker gets plain tasks ahead
  * of time, as many as last about two round trips.
  */
-import { eachItem } from './collections/one-or-many.ts';
+import { eachItem, firstItem } from './collections/one-or-many.ts';
 import { tellFunction } from './functions.ts';
 import { canHold, inputBytes } from './input-size.ts';
 import { Homes } from './homes.ts';
@@ -17,6 +17,7 @@ import { areSiblings, hasConsumers, partnersOf } from './order.ts';
 import { headOf, nextInBlock } from './queueing.ts';
 import { clearingUs, isInTheWay } from './reservation.ts';
 import { chargeLane, isServedBefore } from './ready-queue.ts';
+import type { Prefix } from './durations.ts';
 import type { Block, QueueEntry, Requirement, TaskState, WorkerState } from './state.ts';
 import { placeMoved } from './stealing.ts';
 import type { Tables } from './tables.ts';
@@ -44,17 +45,17 @@ class PlacementPass {
   readonly #tables: Tables;
   /** Queues that found no room in this pass. Their heads come before what is still to be placed. */
   readonly #blocked: Requirement[] = [];
-  /** Workers that may have room they had not at the end of the last pass. */
-  readonly #changed: Set<WorkerState>;
   /** Number of runs at which a worker has its share of a queue. */
-  readonly #shareEnds = new Map<Requirement, Map<WorkerState, number>>();
-  /** Workers that may get more than their slots: they are at work already. */
-  readonly #busy: Set<WorkerState>;
+  #shareEnds: Map<Requirement, Map<WorkerState, number>> | null = null;
+  /** Workers that may get more than their slots: they are at work already. Each once. */
+  readonly #busy: WorkerState[] = [];
+  /** Those of them that may have room for more tasks of a prefix. */
+  #roomy: Map<Prefix, Roomy> | null = null;
+  readonly #number: number;
 
   constructor(tables: Tables) {
     this.#tables = tables;
-    this.#changed = new Set(tables.dirty);
-    this.#busy = new Set(tables.dirty);
+    this.#number = ++tables.passes;
   }
 
   run(): void {
@@ -62,8 +63,10 @@ class PlacementPass {
     for (const requirement of this.#tables.requirements.values()) {
       if (requirement.ready > 0 && requirement.fits.size > 0) open.push(requirement);
       // Whom a worker is kept clear for depends on the heads, which may have changed.
-      if (requirement.reserved !== null) this.#changed.add(requirement.reserved);
+      if (requirement.reserved !== null) this.#tables.dirty.add(requirement.reserved);
     }
+    if (open.length === 0) return;
+    for (const worker of this.#tables.dirty) this.#noteBusy(worker);
     while (open.length > 0) {
       const best = takeBest(open);
       if (best === null) return;
@@ -140,10 +143,9 @@ class PlacementPass {
   /** The next task of the worker's own part of a block; null where any is as good. */
   #atHome(block: Block, worker: WorkerState): number | null {
     if (block.homes === null) {
-      const { requirement, count, cursor } = block;
-      if (count - cursor < 2 * requirement.fits.size) return null;
+      const { count, cursor } = block;
+      const { slots } = block.requirement;
       if (!hasConsumers(block.tasks[cursor])) return null;
-      const slots = requirement.id === '' ? this.#tables.slots : slotsOf(requirement);
       if (slots <= worker.nthreads || count - cursor < 2 * slots) return null;
       block.homes = new Homes(block, slots);
     }
@@ -156,7 +158,7 @@ class PlacementPass {
     const assignment = assign(tables, task, worker);
     tellFunction(tables, worker, task.block.fn);
     tables.outbox.run(assignment, task);
-    this.#busy.add(worker);
+    this.#noteBusy(worker);
     // Round robin among equals.
     if (tables.idle.delete(worker)) {
       if (worker.threadsUsed < worker.nthreads) tables.idle.add(worker);
@@ -251,8 +253,7 @@ class PlacementPass {
   #besidePartners(task: TaskState): WorkerState | null {
     const { block, index } = task;
     for (const partner of partnersOf(task)) {
-      const [holder] = eachItem(partner.holders);
-      const worker = holder ?? partner.assignment?.worker;
+      const worker = firstItem(partner.holders) ?? partner.assignment?.worker;
       if (worker === undefined || worker === task.trouble?.avoided) continue;
       if (!this.#tables.accepting.has(worker) || !this.#hasRoom(worker, block)) continue;
       if (fitsNow(worker, block.requirement) || !this.#floods(block, index)) return worker;
@@ -273,7 +274,7 @@ class PlacementPass {
     let last: WorkerState | null = null;
     let bestLoad = 0;
     let isBestPreferred = false;
-    let compared = 0;
+    if (requirement.id === '') return this.#freestPlain(requirement, avoided);
     for (const worker of this.#candidates(requirement)) {
       if (!requirement.fits.has(worker) || !fitsNow(worker, requirement)) continue;
       if (this.#isReserved(worker, requirement)) continue;
@@ -289,17 +290,38 @@ class PlacementPass {
         bestLoad = load;
         isBestPreferred = isPreferred;
       }
+    }
+    return best ?? last;
+  }
+
+  /** The same for a task that needs no more than a slot, which every idle worker has. */
+  #freestPlain(requirement: Requirement, avoided: WorkerState | null): WorkerState | null {
+    const isAnyBlocked = this.#blocked.length > 0;
+    let best: WorkerState | null = null;
+    let last: WorkerState | null = null;
+    let bestLoad = 0;
+    let compared = 0;
+    for (const worker of this.#tables.idle) {
+      if (isAnyBlocked && this.#isReserved(worker, requirement)) continue;
+      if (worker === avoided) {
+        last = worker;
+        continue;
+      }
+      const load = loadOf(worker);
+      if (best === null || load < bestLoad) {
+        best = worker;
+        bestLoad = load;
+      }
       compared += 1;
-      if (requirement.id === '' && (bestLoad === 0 || compared >= COMPARED_MAX)) break;
+      if (bestLoad === 0 || compared >= COMPARED_MAX) break;
     }
     return best ?? last;
   }
 
   /** Workers that may have a free slot for the head of a queue. */
-  #candidates({ fits, isFresh, id }: Requirement): Iterable<WorkerState> {
-    const { idle } = this.#tables;
-    if (id === '') return idle;
-    if (!isFresh) return this.#changed;
+  #candidates({ fits, isFresh }: Requirement): Iterable<WorkerState> {
+    const { idle, dirty } = this.#tables;
+    if (!isFresh) return dirty;
     return fits.size < idle.size ? fits : idle;
   }
 
@@ -307,11 +329,40 @@ class PlacementPass {
   #ahead(block: Block): WorkerState | null {
     if (!block.requirement.isPlain) return null;
     let best: WorkerState | null = null;
-    for (const worker of this.#busy) {
-      if (this.#roomAhead(worker, block) <= 0) continue;
+    let compared = 0;
+    // Whoever has no room for tasks of a prefix gets none in this pass; unless that is since others
+    // are asked for, or since the block is a special one.
+    const isAny = block.requirement.id === '' && block.rerunOnLoss;
+    const workers = isAny ? this.#roomyFor(block.fn.prefix).workers : this.#busy;
+    for (let at = 0; at < workers.length && compared < COMPARED_MAX;) {
+      const worker = workers[at];
+      if (worker === undefined || this.#roomAhead(worker, block) <= 0) {
+        if (isAny) takeOut(workers, at);
+        else at += 1;
+        continue;
+      }
       if (best === null || loadOf(worker) < loadOf(best)) best = worker;
+      compared += 1;
+      at += 1;
     }
     return best;
+  }
+
+  #roomyFor(prefix: Prefix): Roomy {
+    this.#roomy ??= new Map<Prefix, Roomy>();
+    let roomy = this.#roomy.get(prefix);
+    if (roomy === undefined) this.#roomy.set(prefix, (roomy = { workers: [], seen: 0 }));
+    for (; roomy.seen < this.#busy.length; roomy.seen++) {
+      const worker = this.#busy[roomy.seen];
+      if (worker !== undefined) roomy.workers.push(worker);
+    }
+    return roomy;
+  }
+
+  #noteBusy(worker: WorkerState): void {
+    if (worker.pass === this.#number) return;
+    worker.pass = this.#number;
+    this.#busy.push(worker);
   }
 
   #hasRoom(worker: WorkerState, block: Block): boolean {
@@ -341,6 +392,7 @@ class PlacementPass {
    * already, by slots, so that the last tasks end everywhere at about one time.
    */
   #share(worker: WorkerState, requirement: Requirement): number {
+    this.#shareEnds ??= new Map<Requirement, Map<WorkerState, number>>();
     let ends = this.#shareEnds.get(requirement);
     if (ends === undefined) {
       ends = new Map<WorkerState, number>();
@@ -348,12 +400,12 @@ class PlacementPass {
     }
     let end = ends.get(worker);
     if (end === undefined) {
-      const { slots, counts } = this.#tables;
+      const { slots, ready, id } = requirement;
+      const { processing } = this.#tables.counts;
       end =
-        requirement.id === ''
-          ? Math.ceil(((requirement.ready + counts.processing) * worker.nthreads) / slots)
-          : worker.runs.size +
-            Math.ceil((requirement.ready * worker.nthreads) / slotsOf(requirement));
+        id === ''
+          ? Math.ceil(((ready + processing) * worker.nthreads) / slots)
+          : worker.runs.size + Math.ceil((ready * worker.nthreads) / slots);
       ends.set(worker, end);
     }
     return end - worker.runs.size;
@@ -390,6 +442,18 @@ class PlacementPass {
       (kept) => kept.reserved === worker && (other === null || isInTheWay(worker, kept, other)),
     );
   }
+}
+
+/** Workers that may have room for tasks of a prefix, of the busy ones up to `seen`. */
+interface Roomy {
+  readonly workers: WorkerState[];
+  seen: number;
+}
+
+/** Removes one; the last takes its place. */
+function takeOut<T>(items: T[], at: number): void {
+  const last = items.pop();
+  if (last !== undefined && at < items.length) items[at] = last;
 }
 
 /** Whether a loose restriction of the block names the worker. */
@@ -458,10 +522,4 @@ class Family {
     this.#length = worker === this.#last ? this.#length + 1 : 1;
     this.#last = worker;
   }
-}
-
-function slotsOf({ fits }: Requirement): number {
-  let slots = 0;
-  for (const { nthreads } of fits) slots += nthreads;
-  return slots;
 }

@@ -43,6 +43,7 @@ export function internRequirement(
     isLoose,
     isPlain: need.threads === 1 && need.needs.length === 0,
     fits: new Set(),
+    slots: 0,
     preferred: new Set(),
     queue: new ReadyQueue(tables.sharedLane),
     ready: 0,
@@ -72,6 +73,7 @@ export function matchWorker(requirement: Requirement, worker: WorkerState): bool
   const isNamed = isNamedBy(requirement, worker);
   if (!isNamed && !isLoose) return false;
   if (isNamed && isLoose) preferred.add(worker);
+  if (!fits.has(worker)) requirement.slots += worker.nthreads;
   fits.add(worker);
   return fits.size === 1;
 }
@@ -80,7 +82,9 @@ export function matchWorker(requirement: Requirement, worker: WorkerState): bool
 export function unmatchWorker(requirement: Requirement, worker: WorkerState): boolean {
   requirement.preferred.delete(worker);
   if (requirement.reserved === worker) requirement.reserved = null;
-  return requirement.fits.delete(worker) && requirement.fits.size === 0;
+  if (!requirement.fits.delete(worker)) return false;
+  requirement.slots -= worker.nthreads;
+  return requirement.fits.size === 0;
 }
 
 /** Whether the worker, when empty, has all the requirement asks for. */

@@ -72,6 +72,8 @@ export interface Requirement {
   readonly isPlain: boolean;
   /** Workers that could run it when empty. */
   readonly fits: Set<WorkerState>;
+  /** Slots of those. */
+  slots: number;
   /** Those of `fits` that a loose restriction names. */
   readonly preferred: Set<WorkerState>;
   readonly queue: ReadyQueue;
@@ -359,6 +361,8 @@ export class WorkerState {
   beatMs = 0;
   /** It has more runs than slots. */
   isLoaded = false;
+  /** Number of the last placement pass that gave it something, or looked whether it may. */
+  pass = 0;
   /** Expected work that is being taken away from it. */
   outgoingUs = 0;
   /** Expected work, and number of runs, that are being taken from others for it. */

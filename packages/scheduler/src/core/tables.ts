@@ -60,6 +60,8 @@ export class Tables {
   readonly loaded: Set<WorkerState> = new Set();
   /** Those of `accepting` with runs that should have begun, see `stalled.ts`. */
   readonly stalled: Set<WorkerState> = new Set();
+  /** Placement passes so far. */
+  passes = 0;
   /** Slots of the accepting workers. */
   slots = 0;
 

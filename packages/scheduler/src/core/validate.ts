@@ -228,6 +228,8 @@ function validateRequirement(tables: Tables, requirement: Requirement, ready: nu
   invariant(id === '' || blocks > 0, `${id} is needed by no block`);
   for (const worker of fits) invariant(tables.accepting.has(worker), `${id} fits a stranger`);
   for (const worker of preferred) invariant(fits.has(worker), `${id} prefers a misfit`);
+  const slots = [...fits].reduce((sum, { nthreads }) => sum + nthreads, 0);
+  invariant(slots === requirement.slots, `${id}: ${slots} slots, counted ${requirement.slots}`);
   for (const worker of tables.accepting) {
     const isAllowed = requirement.isLoose || isNamedBy(requirement, worker);
     const isFit = isAllowed && hasCapacity(requirement, worker);
