@@ -430,7 +430,7 @@ class PlacementPass {
       requirement.reserved = worker;
       bestUs = us;
     }
-    if (reserved !== null) this.#changed.add(reserved);
+    if (reserved !== null) this.#tables.dirty.add(reserved);
   }
 
   /**
