@@ -29,6 +29,10 @@ import { fitsNow, isLong, loadOf } from './workload.ts';
 const COMPARED_MAX = 32;
 /** Work, by the time of the transfers it spares, that a task waits for while all are busy. */
 const PATIENCE = 4;
+/** Idle workers on the host of an input that are considered. */
+const NEARBY_MAX = 2;
+/** How much of the time of a transfer is spared within a host. */
+const NEAR_SHARE = 0.9;
 /** Holders of one dependency that are considered. */
 const HOLDERS_MAX = 32;
 
@@ -182,7 +186,8 @@ class PlacementPass {
     const held = holdings(this.#tables, dependencies);
     if (best !== null && !canHold(best, bytes)) best = this.#roomiest(block, bytes) ?? best;
     let bestUs = best === null ? Infinity : this.#startUs(task, best, held);
-    for (const worker of held.workers.keys()) {
+    const nearby = best === null ? [] : this.#nearby(held);
+    for (const worker of [...held.workers.keys(), ...nearby]) {
       if (worker === best || worker === avoided || !canHold(worker, bytes)) continue;
       const hasRoom = best === null ? this.#hasRoom(worker, block) : this.#mayWait(worker, block);
       if (!hasRoom || (best !== null && isPreferred(best, block) && !isPreferred(worker, block))) {
@@ -200,8 +205,8 @@ class PlacementPass {
   #startUs(task: TaskState, worker: WorkerState, held: Holdings): number {
     const isFree = fitsNow(worker, task.block.requirement);
     // Whoever has a free slot is as good as another, unless many are after the same input.
-    if (isFree && !held.isShared) return held.totalUs - (held.workers.get(worker) ?? 0);
-    const sparedUs = held.workers.get(worker) ?? 0;
+    const sparedUs = spared(held, worker);
+    if (isFree && !held.isShared) return held.totalUs - sparedUs;
     let waitUs = loadOf(worker);
     const { idle, config } = this.#tables;
     if (task.block.requirement.ready > idle.size) {
@@ -210,6 +215,22 @@ class PlacementPass {
       waitUs = Math.max(0, waitUs - freeUs);
     }
     return waitUs + held.totalUs - sparedUs;
+  }
+
+  /** Workers with a free slot on the hosts of inputs. */
+  #nearby({ hosts }: Holdings): WorkerState[] {
+    const { idle } = this.#tables;
+    if (idle.hosts < 2) return [];
+    const found: WorkerState[] = [];
+    for (const host of hosts.keys()) {
+      let left = NEARBY_MAX;
+      for (const worker of idle.on(host)) {
+        found.push(worker);
+        left -= 1;
+        if (left === 0) break;
+      }
+    }
+    return found;
   }
 
   /** Whether a task of the block may be put behind what a worker does already. */
@@ -480,26 +501,43 @@ function takeBest(open: Requirement[]): {
 interface Holdings {
   readonly totalUs: number;
   readonly workers: ReadonlyMap<WorkerState, number>;
+  /** The same by host: what is there need not cross the network. */
+  readonly hosts: ReadonlyMap<string, number>;
   /** An input is used by more tasks than its holder has slots. */
   readonly isShared: boolean;
 }
 
 function holdings(tables: Tables, dependencies: readonly TaskState[]): Holdings {
   const workers = new Map<WorkerState, number>();
+  const hosts = new Map<string, number>();
   let totalUs = 0;
   let isShared = false;
   for (const dependency of dependencies) {
     const us = transferUs(tables, dependency);
     totalUs += us;
     let counted = 0;
+    const seen: string[] = [];
     for (const holder of eachItem(dependency.holders)) {
+      const { host } = holder.hello;
+      // A kept value is not fetched from anybody.
+      if (dependency.valueAt < 0 && !seen.includes(host)) {
+        hosts.set(host, (hosts.get(host) ?? 0) + us);
+        seen.push(host);
+      }
       workers.set(holder, (workers.get(holder) ?? 0) + us);
       if (dependency.needers > holder.nthreads) isShared = true;
       counted += 1;
       if (counted >= HOLDERS_MAX) break;
     }
   }
-  return { totalUs, workers, isShared };
+  return { totalUs, workers, hosts, isShared };
+}
+
+/** How much of the transfers a worker is spared: what it has, and most of what its host has. */
+function spared({ workers, hosts }: Holdings, worker: WorkerState): number {
+  const hereUs = workers.get(worker) ?? 0;
+  const nearUs = hosts.get(worker.hello.host) ?? 0;
+  return hereUs + NEAR_SHARE * Math.max(0, nearUs - hereUs);
 }
 
 /** How many consecutive tasks of a block one worker gets in a pass: its share of what is ready. */

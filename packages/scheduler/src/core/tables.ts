@@ -1,4 +1,5 @@
 import { Heap } from './collections/heap.ts';
+import { IdleWorkers } from './collections/idle-workers.ts';
 import { RangeTable } from './collections/range-table.ts';
 import type { ResolvedConfig } from './config.ts';
 import { Coordination } from './coordination/coordination.ts';
@@ -53,7 +54,7 @@ export class Tables {
   /** Those that get new runs, in order of arrival. */
   readonly accepting: Set<WorkerState> = new Set();
   /** Those of `accepting` with a free slot; whoever got a run last comes last. */
-  readonly idle: Set<WorkerState> = new Set();
+  readonly idle: IdleWorkers = new IdleWorkers();
   /** Workers with room that placement has not looked at. */
   readonly dirty: Set<WorkerState> = new Set();
   /** Those of `accepting` with more runs than slots. */

@@ -96,4 +96,19 @@ describe('a consumer of a large result', () => {
     const { brought } = play(4, { roots: 40, uses });
     expect(brought).toBeLessThan(8);
   });
+
+  test('goes to an idle worker on the same host rather than over the network', () => {
+    const farm = new SchedulerHarness();
+    const client = farm.client('c');
+    const holder = farm.worker('holder', { host: 'near' });
+    const x = client.submit({ key: 'x' });
+    holder.finishLarge('x', 40 * MB, 1_000);
+    client.submit({ key: 'long', fn: 'long' });
+    const workers = ['far', 'near', 'far', 'near'].map((host, index) =>
+      farm.worker(`w${index}`, { host }),
+    );
+    client.submit({ key: 'y', deps: [[x]] });
+    client.submit({ key: 'z', deps: [[x]] });
+    expect(workers.map((worker) => worker.keys())).toEqual([[], ['y'], [], ['z']]);
+  });
 });
