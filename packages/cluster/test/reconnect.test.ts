@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -108,6 +108,30 @@ test(
     // Its own link was cut twice.
     const twice = ['ERR_CONNECTION_LOST', 'reconnected'];
     expect(events).toEqual([...twice, ...twice]);
+  },
+);
+
+test(
+  'a scheduler that is found at another address is the same: nothing runs twice, no error',
+  { timeout: TEST_MS },
+  async () => {
+    await using site = await CutSite.open();
+    const { link: old, file } = await site.link();
+    const flags = ['--nthreads', '1', '--no-nanny'];
+    const worker = site.site.start('farm-worker', '--scheduler-file', file, ...flags);
+    await using client = new Client({ schedulerFile: file });
+    await client.waitForWorkers(1, { timeoutMs: 20_000 });
+    const log = join(site.site.directory, 'started');
+    const total = startFarm(client, log, 20);
+    await until('tasks run', () => existsSync(log));
+    old.cut();
+    await until('both are away', () => worker.log.includes('lost the connection'));
+    const { file: elsewhere, link } = await site.link();
+    await rename(elsewhere, file);
+    await checkFarm(total, log);
+    expect(old.dialled).toBe(2);
+    expect(link.dialled).toBeGreaterThanOrEqual(2);
+    expect(site.scheduler.log).toContain('is back');
   },
 );
 
