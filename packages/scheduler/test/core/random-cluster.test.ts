@@ -290,6 +290,8 @@ class RandomCluster {
       }
       this.listen();
     }
+    // Clients that were cut off hear now what they missed, though nothing was left to do.
+    this.listen();
   }
 
   isBusy(): boolean {
