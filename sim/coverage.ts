@@ -10,6 +10,7 @@ type StoryAdd = Story['add'];
 export const HAPPENINGS: readonly string[] = [
   'steal',
   'kept',
+  'second run',
   'worker-away',
   'worker-back',
   'worker lease over',

@@ -1,6 +1,15 @@
+import { taskOptions } from '@farm/protocol/core';
+
 import { FAULT_KINDS, makeFaults } from './faults.ts';
 import { mix, Random } from './prng.ts';
-import type { ClientPlan, FaultKind, Scenario, Settings, WorkerPlan } from './scenario.ts';
+import type {
+  ClientOp,
+  ClientPlan,
+  FaultKind,
+  Scenario,
+  Settings,
+  WorkerPlan,
+} from './scenario.ts';
 import { WORKLOAD_FEATURES, WorkloadMaker } from './workload.ts';
 
 /** How large the scenarios of a run are. */
@@ -44,15 +53,30 @@ export function makeScenario(seed: number, profile: Profile = SMALL): Scenario {
     },
     workers,
     clients,
-    ops: new WorkloadMaker(new Random(mix(seed, 'workload')), {
-      tasks: Math.ceil(random.spread(2, profile.tasksMax)),
-      clients: clients.length,
-      untilMs: settings.faultsMs * random.between(0.01, 0.8),
-      workers,
-      features,
-    }).make(),
+    ops: withSpeculation(
+      seed,
+      new WorkloadMaker(new Random(mix(seed, 'workload')), {
+        tasks: Math.ceil(random.spread(2, profile.tasksMax)),
+        clients: clients.length,
+        untilMs: settings.faultsMs * random.between(0.01, 0.8),
+        workers,
+        features,
+      }).make(),
+    ),
     faults: makeFaults(new Random(mix(seed, 'faults')), { kinds, ...options }),
   };
+}
+
+/** In some seeds, slow tasks may be started a second time. */
+function withSpeculation(seed: number, ops: readonly ClientOp[]): readonly ClientOp[] {
+  const random = new Random(mix(seed, 'speculation'));
+  if (!random.chance(0.12)) return ops;
+  return ops.map((op) => {
+    const { action } = op;
+    if (action.kind !== 'submit' || !action.options.rerunOnLoss || random.chance(0.3)) return op;
+    const options = taskOptions({ ...action.options, speculate: [1.5, 1] });
+    return { ...op, action: { ...action, options } };
+  });
 }
 
 function makeSettings(random: Random): Settings {

@@ -67,6 +67,7 @@ export function runScenario(
     unobserve();
   }
   const { trace, checks } = cluster.world;
+  coverage.happened('second run', checks.assignments.copies);
   return {
     seed: scenario.seed,
     failure,

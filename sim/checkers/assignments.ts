@@ -56,6 +56,8 @@ interface TaskRecord {
   readonly key: string;
   /** The run that counts; null where there is none. */
   current: RunRecord | null;
+  /** A second one, on another worker, since the first takes long; whichever ends well first counts. */
+  copy: RunRecord | null;
   /** It ended well, and nothing has happened since that could make it run again. */
   isDone: boolean;
   /** Sessions that have it. */
@@ -79,6 +81,7 @@ export class AssignmentChecker {
   readonly #overInBatch = new Map<number, RunRecord>();
   readonly #awayClients = new Set<string>();
   #losses = 0;
+  #copies = 0;
   /** In this batch. */
   #isRetireAsked = false;
   /** Time that passed by the scheduler's clock, which may be set back. */
@@ -92,6 +95,11 @@ export class AssignmentChecker {
   /** Workers lost so far, and inputs that were nowhere. */
   get losses(): number {
     return this.#losses;
+  }
+
+  /** Second runs begun beside slow ones. */
+  get copies(): number {
+    return this.#copies;
   }
 
   /** Runs assigned so far. */
@@ -263,8 +271,9 @@ export class AssignmentChecker {
       check(key === spec.key, 'assignments', `run ${run} of ${spec.key} is called ${key}`);
       const task = this.#tasks.get(number) ?? newTask(key);
       const { current } = task;
+      const isCopy = current !== null && mayCopy(task, session);
       check(
-        current === null,
+        current === null || isCopy,
         'assignments',
         `${key} is assigned again (run ${run}) while run ${current?.run} counts`,
       );
@@ -289,7 +298,10 @@ export class AssignmentChecker {
         isAskedFor: false,
         isSaidToExecute: false,
       };
-      task.current = record;
+      if (isCopy) {
+        task.copy = record;
+        this.#copies += 1;
+      } else task.current = record;
       this.#tasks.set(number, task);
       session.runs.set(run, record);
     }
@@ -326,6 +338,7 @@ export class AssignmentChecker {
           const task = this.#tasks.get(record.task);
           if (task === undefined) continue;
           task.current = null;
+          task.copy = null;
           task.isDone = true;
           task.holders.add(session);
         }
@@ -333,7 +346,8 @@ export class AssignmentChecker {
       case 'run-failed': {
         const record = session.runs.get(message.run);
         const task = record?.isGivenUp === false ? this.#tasks.get(record.task) : undefined;
-        if (task !== undefined && record !== undefined) {
+        // Where another run goes on, this one was nothing.
+        if (task !== undefined && record !== undefined && task.copy === null) {
           const { retryDelayMs } = record.spec.options;
           task.notBeforeMs = this.#elapsedMs + retryDelayMs * 2 ** task.failures;
           task.failures += 1;
@@ -383,7 +397,12 @@ export class AssignmentChecker {
 
   #giveUp(record: RunRecord): void {
     const task = this.#tasks.get(record.task);
-    if (task?.current === record) task.current = null;
+    if (task === undefined) return;
+    if (task.copy === record) task.copy = null;
+    else if (task.current === record) {
+      task.current = task.copy;
+      task.copy = null;
+    }
   }
 
   #lost(worker: string): void {
@@ -410,8 +429,22 @@ export class AssignmentChecker {
   }
 }
 
+/** Whether a second run may begin there: beside one that executes, where the client asks for it. */
+function mayCopy({ current, copy }: TaskRecord, session: SessionRecord): boolean {
+  if (current === null || copy !== null || current.session === session) return false;
+  return current.spec.options.speculate !== null && current.isSaidToExecute;
+}
+
 function newTask(key: string): TaskRecord {
-  return { key, current: null, isDone: false, holders: new Set(), failures: 0, notBeforeMs: 0 };
+  return {
+    key,
+    current: null,
+    copy: null,
+    isDone: false,
+    holders: new Set(),
+    failures: 0,
+    notBeforeMs: 0,
+  };
 }
 
 /** A task runs only where its restriction allows, on a worker that has what it needs. */

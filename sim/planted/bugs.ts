@@ -567,4 +567,12 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     find: 'trouble.delayedUntilMs = null;\n  task.waitingOn = 0;',
     replace: 'task.waitingOn = 0;',
   },
+  {
+    name: 'loser-runs-on',
+    what: 'of two runs of a slow task, the one that was not needed runs on',
+    core: 'scheduler',
+    file: 'copy-runs.ts',
+    find: '  tables.outbox.stop(copy.worker, copy.run);\n',
+    replace: '',
+  },
 ];
