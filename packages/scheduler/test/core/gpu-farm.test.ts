@@ -78,12 +78,13 @@ class GpuFarm {
       );
       if (idleFor.length === 0) continue;
       // Then it is kept clear, and for the large task only: what it does not need is in use.
-      const about = `${worker.name} has ${free.slots} slots and ${free.gpus} GPUs for ${idleFor}`;
+      const { slots, gpus: unused } = free;
+      const about = `${worker.name} has ${slots} slots, ${unused} GPUs for ${idleFor.join()}`;
       const waitedMs = this.farm.nowMs - (this.#waitsSinceMs ?? Infinity);
-      expect(waitedMs, `${about}`).toBeGreaterThanOrEqual(RESERVE_MS);
-      expect(idleFor, `${about}`).not.toContain('two');
-      if (idleFor.includes('plain')) expect(free.slots, `${about}`).toBe(1);
-      if (idleFor.includes('one')) expect(free.gpus, `${about}`).toBe(1);
+      expect(waitedMs, `here: ${about}`).toBeGreaterThanOrEqual(RESERVE_MS);
+      expect(idleFor, `here: ${about}`).not.toContain('two');
+      if (idleFor.includes('plain')) expect(free.slots, `here: ${about}`).toBe(1);
+      if (idleFor.includes('one')) expect(free.gpus, `here: ${about}`).toBe(1);
       kept += 1;
     }
     expect(kept, 'workers kept clear').toBeLessThanOrEqual(1);
