@@ -11,6 +11,10 @@ import type { Block, WorkerState } from './state.ts';
 /** Parts of others that are compared when one's own is done. */
 const COMPARED_MAX = 32;
 
+/** So many tasks of a part need not be hastened. */
+const SOON = 4;
+/** Tasks that are hastened on one worker; what is beyond comes in its turn. */
+const HASTENED_MAX = 1_024;
 /** Tasks that are used together are not separated where they are no more than this. */
 const SIBLINGS_MAX = 16;
 
@@ -60,13 +64,16 @@ export class Homes {
 
   /** A task is to be the next on a worker. */
   hastenOn(worker: WorkerState, index: number): void {
-    this.#hastenedOf(worker).unshift(index);
+    const hastened = this.#hastenedOf(worker);
+    if (hastened[0] !== index && hastened.length < HASTENED_MAX) hastened.unshift(index);
   }
 
   /** A task is to be done soon by the worker whose part it is in. */
   hasten(index: number): void {
     const part = this.#sorted[this.#find(index)];
-    if (part !== undefined && index < part.end) this.#hastenedOf(part.owner).push(index);
+    if (part === undefined || index < part.next + SOON || index >= part.end) return;
+    const hastened = this.#hastenedOf(part.owner);
+    if (hastened.length < HASTENED_MAX) hastened.push(index);
   }
 
   #hastenedOf(worker: WorkerState): number[] {
