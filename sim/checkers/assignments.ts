@@ -29,8 +29,8 @@ export interface AssignmentContext {
   readonly oracle: Oracle;
   /** Whether a run has begun to execute. */
   readonly hasStarted: (run: number) => boolean;
-  /** No client asks for failed tasks to run again. */
-  readonly areFailuresFinal: boolean;
+  /** Whether no client asks for it to run again once it has failed. */
+  readonly isFailureFinal: (ref: number) => boolean;
 }
 
 interface SessionRecord {
@@ -279,12 +279,12 @@ export class AssignmentChecker {
       );
       check(!task.isDone, 'assignments', `${key} runs again (run ${run}) though it is done`);
       check(
-        task.failures <= spec.options.retries || !this.#context.areFailuresFinal,
+        task.failures <= spec.options.retries || !this.#context.isFailureFinal(spec.ref),
         'assignments',
         `${key} runs again (run ${run}) after ${task.failures} failures`,
       );
       check(
-        this.#elapsedMs + 1 >= task.notBeforeMs || !this.#context.areFailuresFinal,
+        this.#elapsedMs + 1 >= task.notBeforeMs || !this.#context.isFailureFinal(spec.ref),
         'assignments',
         `${key} runs again ${task.notBeforeMs - this.#elapsedMs} ms too early`,
       );

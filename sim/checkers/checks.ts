@@ -30,8 +30,7 @@ export class Checks {
     this.assignments = new AssignmentChecker({
       oracle,
       hasStarted: (run) => this.execution.hasStarted(run),
-      areFailuresFinal:
-        isNothingRetried && !scenario.ops.some(({ action }) => action.kind === 'share'),
+      isFailureFinal: (ref) => isNothingRetried && oracle.isSubmittedOnce(ref),
     });
     this.outcomes = new OutcomeChecker({
       oracle,
