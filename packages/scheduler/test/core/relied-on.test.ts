@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 
 import { SchedulerHarness, amounts, sorted } from './scheduler-harness.ts';
 import type { FakeWorker } from './scheduler-harness.ts';
+import { VirtualWorkers } from './virtual-workers.ts';
 
 /** All workers end what they have until nothing is left to run. */
 function finishAll(...workers: readonly FakeWorker[]): void {
@@ -282,3 +283,28 @@ test('long tasks after many short ones are spread evenly', () => {
   client.submit({ key: 'slow', fn: 'slow', count: 8 });
   expect(workers.map(({ runs }) => runs.length)).toEqual([2, 2, 2, 2]);
 });
+
+test.each([10, 40, 900])(
+  'a task of all slots is not put off by a stream of tasks of %i ms',
+  (ms) => {
+    const farm = new SchedulerHarness({ reserveAfterMs: 1_000 });
+    const client = farm.client('c');
+    const workers = ['a', 'b'].map((name) => farm.worker(name, { nthreads: 4 }));
+    const slots = new Map(workers.map((worker) => [worker, 4]));
+    const cluster = new VirtualWorkers(farm, slots, (key) => ({
+      // So that slots are free one after the other.
+      durationMs: ms * (1 + (Number(key.split('-')[1] ?? 0) % 7) / 7),
+      size: 8,
+    }));
+    const total = Math.ceil(64_000 / ms);
+    client.submit({ key: 'm', fn: 'small', count: total });
+    cluster.play(() => cluster.started.length > 20);
+    const { nowMs } = farm;
+    const resources = amounts({ threads: 4 });
+    client.submit({ key: 'wide', fn: 'wide', options: { resources, priority: 1 } });
+    cluster.play(() => cluster.started.some(([key]) => key === 'wide'));
+    // Until a worker is cleared, and what it has then: sent ahead, and running.
+    expect(farm.nowMs - nowMs).toBeLessThan(1_000 + 500 + 2 * ms);
+    expect(cluster.started.length).toBeLessThan(total);
+  },
+);
