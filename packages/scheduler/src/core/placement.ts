@@ -26,7 +26,7 @@ import { assign, recordOf } from './transitions.ts';
 import { fitsNow, isLong, loadOf } from './workload.ts';
 
 /** Idle workers that are compared for one task; beyond, whoever got a run last is looked at last. */
-const COMPARED_MAX = 32;
+const COMPARED_MAX = 16;
 /** Work, by the time of the transfers it spares, that a task waits for while all are busy. */
 const PATIENCE = 4;
 /** Idle workers on the host of an input that are considered. */

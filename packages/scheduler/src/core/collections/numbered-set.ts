@@ -1,9 +1,11 @@
-/** What a {@link NumberedSet} holds: things that each have a whole number of their own. */
+/** What a {@link NumberedSet} holds: things that each have a whole number of their own, from 0. */
 export interface Numbered {
   readonly number: number;
 }
 
 const CAPACITY_MIN = 8;
+/** Where no item is. */
+const FREE = -1;
 
 /**
  * A set of things by their number: open addressing, linear probing, and deletion by moving back
@@ -12,6 +14,8 @@ const CAPACITY_MIN = 8;
  * and goings. The order of iteration follows from the numbers and from what happened.
  */
 export class NumberedSet<T extends Numbered> {
+  /** Numbers of the items, {@link FREE} where there is none: looking for one touches no other. */
+  #numbers: number[] = [];
   #items: (T | undefined)[] = [];
   #size = 0;
 
@@ -19,36 +23,41 @@ export class NumberedSet<T extends Numbered> {
     return this.#size;
   }
 
-  has(item: T): boolean {
-    return this.#items[this.#find(item)] === item;
+  has({ number }: T): boolean {
+    return this.#numbers[this.#find(number)] === number;
   }
 
   /** Adds an item, unless it is there. */
   add(item: T): void {
-    if (this.#size * 2 >= this.#items.length) this.#resize(this.#items.length * 2);
-    const at = this.#find(item);
-    if (this.#items[at] === item) return;
+    const { number } = item;
+    if (this.#size * 2 >= this.#numbers.length) this.#resize(this.#numbers.length * 2);
+    const at = this.#find(number);
+    if (this.#numbers[at] === number) return;
+    this.#numbers[at] = number;
     this.#items[at] = item;
     this.#size += 1;
   }
 
   /** Takes an item out. Tells whether it was there. */
-  delete(item: T): boolean {
+  delete({ number }: T): boolean {
+    const numbers = this.#numbers;
     const items = this.#items;
-    const mask = items.length - 1;
-    let hole = this.#find(item);
-    if (items[hole] !== item) return false;
+    const mask = numbers.length - 1;
+    let hole = this.#find(number);
+    if (numbers[hole] !== number) return false;
     this.#size -= 1;
     for (let at = (hole + 1) & mask; ; at = (at + 1) & mask) {
-      const next = items[at];
-      if (next === undefined) break;
+      const next = numbers[at] ?? FREE;
+      if (next === FREE) break;
       // It may move only if its own place is not between the hole and where it is.
       if (((at - this.#home(next)) & mask) < ((at - hole) & mask)) continue;
-      items[hole] = next;
+      numbers[hole] = next;
+      items[hole] = items[at];
       hole = at;
     }
+    numbers[hole] = FREE;
     items[hole] = undefined;
-    const { length } = items;
+    const { length } = numbers;
     if (length > CAPACITY_MIN && this.#size * 8 < length) this.#resize(length / 2);
     return true;
   }
@@ -57,27 +66,34 @@ export class NumberedSet<T extends Numbered> {
     for (const item of this.#items) if (item !== undefined) yield item;
   }
 
-  /** Where the item is, or would be put; -1 where there is no room at all. */
-  #find(item: T): number {
-    const items = this.#items;
-    const mask = items.length - 1;
+  /** Where the number is, or would be put; -1 where there is no room at all. */
+  #find(number: number): number {
+    const numbers = this.#numbers;
+    const mask = numbers.length - 1;
     if (mask < 0) return -1;
-    let at = this.#home(item);
+    let at = this.#home(number);
     for (;;) {
-      const there = items[at];
-      if (there === undefined || there === item) return at;
+      const there = numbers[at];
+      if (there === FREE || there === number) return at;
       at = (at + 1) & mask;
     }
   }
 
   /** Fibonacci hashing: consecutive numbers are spread. */
-  #home({ number }: T): number {
-    return (Math.imul(number, 0x9e3779b1) >>> 7) & (this.#items.length - 1);
+  #home(number: number): number {
+    return (Math.imul(number, 0x9e3779b1) >>> 7) & (this.#numbers.length - 1);
   }
 
-  #resize(capacity: number): void {
+  #resize(wanted: number): void {
     const items = this.#items;
-    this.#items = new Array<T | undefined>(Math.max(CAPACITY_MIN, capacity)).fill(undefined);
-    for (const item of items) if (item !== undefined) this.#items[this.#find(item)] = item;
+    const capacity = Math.max(CAPACITY_MIN, wanted);
+    this.#numbers = new Array<number>(capacity).fill(FREE);
+    this.#items = new Array<T | undefined>(capacity).fill(undefined);
+    for (const item of items) {
+      if (item === undefined) continue;
+      const at = this.#find(item.number);
+      this.#numbers[at] = item.number;
+      this.#items[at] = item;
+    }
   }
 }
