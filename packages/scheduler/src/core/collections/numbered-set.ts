@@ -79,9 +79,10 @@ export class NumberedSet<T extends Numbered> {
     }
   }
 
-  /** Fibonacci hashing: consecutive numbers are spread. */
+  /** Fibonacci hashing of eights: these are spread, and eight consecutive numbers stay together. */
   #home(number: number): number {
-    return (Math.imul(number, 0x9e3779b1) >>> 7) & (this.#numbers.length - 1);
+    const spread = Math.imul(number >>> 3, 0x9e3779b1) >>> 7;
+    return ((spread << 3) | (number & 7)) & (this.#numbers.length - 1);
   }
 
   #resize(wanted: number): void {
