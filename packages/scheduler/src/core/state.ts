@@ -336,33 +336,37 @@ export interface Away {
 
 /** A connected worker. */
 export class WorkerState {
-  /** The session's name, chosen by the shell. */
-  readonly session: string;
-  readonly hello: WorkerHello;
-  readonly name: string;
+  // What each run needs comes first, and so lies together in memory: there may be thousands.
   readonly nthreads: number;
-  readonly pool: ResourcePool;
-  /** Runs that are not over, given up ones too, in order of assignment. */
-  readonly runs: AscendingMap<Assignment> = new AscendingMap();
-  readonly holds: NumberedSet<TaskState> = new NumberedSet();
-  /** Numbers of functions it was told. */
-  readonly functions: Set<number> = new Set();
   /** Slots assigned; above `nthreads` where runs were sent ahead. */
   threadsUsed = 0;
   /** Those of them that long runs take, or runs of unknown duration. */
   threadsLong = 0;
   /** Expected work assigned. */
   occupancyUs = 0;
+  /** It has more runs than slots. */
+  isLoaded = false;
+  /** Number of the last placement pass that gave it something, or looked whether it may. */
+  pass = 0;
+  /** Runs that are not over, given up ones too, in order of assignment. */
+  readonly runs: AscendingMap<Assignment> = new AscendingMap();
+  readonly holds: NumberedSet<TaskState> = new NumberedSet();
+  /** What is to be said to it, see `outbox.ts`; null for nothing. */
+  outgoing: WorkerLine | null = null;
+  heardMs: number;
+  /** Numbers of functions it was told. */
+  readonly functions: Set<number> = new Set();
+  /** The session's name, chosen by the shell. */
+  readonly session: string;
+  readonly hello: WorkerHello;
+  readonly name: string;
+  readonly pool: ResourcePool;
   /** Runs that take resources or several slots. */
   specialRuns = 0;
   /** Those of them that its last heartbeat did not name, and since when; null where all began. */
   stalled: Map<number, number> | null = null;
   /** When it last said what it executes, while it had such runs. */
   beatMs = 0;
-  /** It has more runs than slots. */
-  isLoaded = false;
-  /** Number of the last placement pass that gave it something, or looked whether it may. */
-  pass = 0;
   /** Expected work that is being taken away from it. */
   outgoingUs = 0;
   /** Expected work, and number of runs, that are being taken from others for it. */
@@ -380,9 +384,6 @@ export class WorkerState {
   /** It gets no new runs while it has lost its connection, see `away.ts`. */
   away: Away | null = null;
   metrics: WorkerMetrics | null = null;
-  /** What is to be said to it, see `outbox.ts`; null for nothing. */
-  outgoing: WorkerLine | null = null;
-  heardMs: number;
 
   constructor(session: string, hello: WorkerHello, pool: ResourcePool, nowMs: number) {
     this.session = session;

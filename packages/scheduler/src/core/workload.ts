@@ -77,10 +77,9 @@ export function pauseRuns(tables: Tables, worker: WorkerState): void {
 
 /** Whether a task could start there now. */
 export function fitsNow(worker: WorkerState, requirement: Requirement): boolean {
-  return (
-    worker.threadsUsed + requirement.threads <= worker.nthreads &&
-    worker.pool.canHold(requirement.needs)
-  );
+  const { needs, threads } = requirement;
+  if (worker.threadsUsed + threads > worker.nthreads) return false;
+  return needs.length === 0 || worker.pool.canHold(needs);
 }
 
 /** Whether tasks of this mean duration keep a slot for longer than is worth waiting for. */
