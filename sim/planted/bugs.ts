@@ -24,8 +24,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     what: 'a task is placed where its resources are taken',
     core: 'scheduler',
     file: 'workload.ts',
-    find: 'worker.pool.canHold(requirement.needs)\n  );',
-    replace: '(worker.threadsUsed < 2 || worker.pool.canHold(requirement.needs))\n  );',
+    find: 'return needs.length === 0 || worker.pool.canHold(needs);',
+    replace: 'return worker.threadsUsed < 2 || worker.pool.canHold(needs);',
   },
   {
     name: 'leaving-worker-gets-tasks',
@@ -130,8 +130,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     what: 'a task that takes several slots is placed where one is missing',
     core: 'scheduler',
     file: 'workload.ts',
-    find: 'worker.threadsUsed + requirement.threads <= worker.nthreads &&',
-    replace: 'worker.threadsUsed + requirement.threads <= worker.nthreads + 1 &&',
+    find: 'if (worker.threadsUsed + threads > worker.nthreads) return false;',
+    replace: 'if (worker.threadsUsed + threads > worker.nthreads + 1) return false;',
   },
   {
     name: 'run-id-used-twice',
