@@ -118,10 +118,13 @@ export class SimulatedCluster {
   }
 
   #start(plan: WorkerPlan): void {
+    if (this.scheduler.isClosing) return;
     if (this.#workers.get(plan.name)?.process.isDead === false) return;
     const worker = this.#newWorker(plan, (how) => {
       // Its nanny tries again: an earlier process of that name may not be missed yet.
-      if (how === 'refused') this.clock.after(NANNY_MS, () => this.#start(plan));
+      // Those that were retired come back as well, once nothing is to go wrong any more.
+      const isWanted = how === 'refused' || (how === 'closed' && this.#isHealed);
+      if (isWanted) this.clock.after(NANNY_MS, () => this.#start(plan));
     });
     this.#workers.set(plan.name, worker);
   }
@@ -194,6 +197,12 @@ export class SimulatedCluster {
       case 'client-drop-resume': {
         const client = this.clients[action.client];
         if (client !== undefined) this.#detach(client, action.forMs);
+        break;
+      }
+      case 'client-lease-expiry': {
+        const client = this.clients[action.client];
+        const { leaseMs } = this.#scenario.settings;
+        if (client !== undefined) this.#detach(client, leaseMs + action.beyondMs);
         break;
       }
       case 'cut-link':
@@ -319,8 +328,8 @@ export class SimulatedCluster {
   /** Checks that nothing is left once nobody wants anything. Null where all is well. */
   findLeftovers(): string | null {
     const statistics = this.scheduler.core.statistics();
-    const { blocks, functions, requirements, values, valueBytes } = statistics;
-    if (blocks + functions + values + valueBytes > 0 || requirements !== 1) {
+    const { blocks, functions, requirements, values, valueBytes, shared } = statistics;
+    if (blocks + functions + values + valueBytes + shared > 0 || requirements !== 1) {
       return `the scheduler keeps ${JSON.stringify(statistics)}`;
     }
     const tasks = Object.entries(this.scheduler.core.counts()).filter(([, count]) => count !== 0);

@@ -6,16 +6,26 @@ import type { Scenario } from './scenario.ts';
 
 type StoryAdd = Story['add'];
 
-/** What must have happened besides: runs asked for and kept, sessions that broke and came back. */
+/** What must have happened besides: to runs, sessions, copies, workers that retire, leases. */
 export const HAPPENINGS: readonly string[] = [
   'steal',
   'kept',
+  'second run',
   'worker-away',
   'worker-back',
   'worker lease over',
   'client-away',
   'client-back',
   'client lease over',
+  'scattered',
+  'copied',
+  'copies dropped',
+  'copy not possible',
+  'worker retired',
+  'worker kept',
+  'lease given',
+  'lease too late',
+  'item got',
 ];
 
 /** Counts over many runs. */
@@ -87,6 +97,11 @@ export class Coverage {
   /** A fault happens. */
   fault(kind: string): void {
     count(this.faults, kind);
+  }
+
+  /** One of {@link HAPPENINGS}. */
+  happened(what: string, times = 1): void {
+    count(this.happenings, what, times);
   }
 
   /** A client calls a task so. */

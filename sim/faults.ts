@@ -20,6 +20,7 @@ export const FAULT_KINDS: Readonly<Record<FaultKind, number>> = {
   'link-drop-resume': 4,
   'lease-expiry': 2,
   'client-drop-resume': 2,
+  'client-lease-expiry': 1,
   'cut-link': 2,
   partition: 3,
   delay: 2,
@@ -72,6 +73,8 @@ function draw(kind: FaultKind, random: Random, options: FaultOptions): FaultActi
       return { kind, worker, beyondMs: forMs };
     case 'client-drop-resume':
       return { kind, client, forMs };
+    case 'client-lease-expiry':
+      return { kind, client, beyondMs: forMs };
     case 'drop-link':
     case 'duplicate-name':
       return { kind, worker };

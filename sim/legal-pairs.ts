@@ -26,7 +26,7 @@ export const LEGAL_PAIRS: readonly string[] = Object.entries(STATES_BY_EVENT).fl
 
 const STATES_AFTER: Readonly<Record<string, string>> = {
   released: 'waiting queued no-worker forgotten',
-  waiting: 'queued no-worker erred released',
+  waiting: 'queued no-worker memory erred released',
   queued: 'waiting no-worker processing released forgotten',
   'no-worker': 'waiting queued released forgotten',
   processing: 'memory erred waiting released',

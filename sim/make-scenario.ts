@@ -1,6 +1,15 @@
+import { taskOptions } from '@farm/protocol/core';
+
 import { FAULT_KINDS, makeFaults } from './faults.ts';
 import { mix, Random } from './prng.ts';
-import type { ClientPlan, FaultKind, Scenario, Settings, WorkerPlan } from './scenario.ts';
+import type {
+  ClientOp,
+  ClientPlan,
+  FaultKind,
+  Scenario,
+  Settings,
+  WorkerPlan,
+} from './scenario.ts';
 import { WORKLOAD_FEATURES, WorkloadMaker } from './workload.ts';
 
 /** How large the scenarios of a run are. */
@@ -27,24 +36,47 @@ export function makeScenario(seed: number, profile: Profile = SMALL): Scenario {
   const kinds = new Set(isCalm ? [] : random.some(all, random.between(0.05, 0.5)));
   const settings = makeSettings(random);
   const workers = makeWorkers(random, profile, settings);
+  const hasWeights = random.chance(0.2);
   const clients: ClientPlan[] = Array.from({ length: random.pick([1, 1, 2, 3]) }, (_, index) => {
-    return { name: `client-${index}`, connectAtMs: index === 0 ? 0 : random.spread(1, 1_000) };
+    return {
+      name: `client-${index}`,
+      connectAtMs: index === 0 ? 0 : random.spread(1, 1_000),
+      weight: hasWeights && random.chance(0.7) ? random.pick([0.5, 1, 3]) : null,
+    };
   });
   const options = { workers: workers.length, clients: clients.length, untilMs: settings.faultsMs };
   return {
     seed,
-    settings: { ...settings, features: [...settings.features, ...features] },
+    settings: {
+      ...settings,
+      features: [...settings.features, ...features, ...(hasWeights ? ['weights'] : [])],
+    },
     workers,
     clients,
-    ops: new WorkloadMaker(new Random(mix(seed, 'workload')), {
-      tasks: Math.ceil(random.spread(2, profile.tasksMax)),
-      clients: clients.length,
-      untilMs: settings.faultsMs * random.between(0.01, 0.8),
-      workers,
-      features,
-    }).make(),
+    ops: withSpeculation(
+      seed,
+      new WorkloadMaker(new Random(mix(seed, 'workload')), {
+        tasks: Math.ceil(random.spread(2, profile.tasksMax)),
+        clients: clients.length,
+        untilMs: settings.faultsMs * random.between(0.01, 0.8),
+        workers,
+        features,
+      }).make(),
+    ),
     faults: makeFaults(new Random(mix(seed, 'faults')), { kinds, ...options }),
   };
+}
+
+/** In some seeds, slow tasks may be started a second time. */
+function withSpeculation(seed: number, ops: readonly ClientOp[]): readonly ClientOp[] {
+  const random = new Random(mix(seed, 'speculation'));
+  if (!random.chance(0.12)) return ops;
+  return ops.map((op) => {
+    const { action } = op;
+    if (action.kind !== 'submit' || !action.options.rerunOnLoss || random.chance(0.3)) return op;
+    const options = taskOptions({ ...action.options, speculate: [1.5, 1] });
+    return { ...op, action: { ...action, options } };
+  });
 }
 
 function makeSettings(random: Random): Settings {
@@ -71,7 +103,15 @@ function makeSettings(random: Random): Settings {
     prefetchTasksMax: odd('tiny-prefetch', 0.2) ? 1 : 4_096,
     prefetchTargetMs: odd('no-prefetch', 0.1) ? 0 : odd('large-prefetch', 0.2) ? 500 : 20,
     reserveAfterMs: random.pick([0, 50, 1_000]),
+    ...(odd('eager-stealing', 0.25)
+      ? { stealIntervalMs: random.pick([0, 5]), stealCostMs: 0.1, stealAgainMs: 50 }
+      : { stealIntervalMs: 100, stealCostMs: 20, stealAgainMs: 10_000 }),
+    longTaskMs: odd('all-long', 0.1) ? 1 : 200,
+    surplusAfterMs: random.pick([20, 2_000]),
+    bandwidthBytesPerS: odd('little-bandwidth', 0.2) ? 100_000 : 100_000_000,
     leaseMs: random.pick([200, 2_000, 10_000]),
+    stragglerShare: odd('stragglers', 0.3) ? 0.4 : 0.03,
+    slowStopShare: odd('slow-stops', 0.3) ? 0.6 : 0.1,
     features,
   };
 }

@@ -1,8 +1,9 @@
 /** What tasks come to when nothing goes wrong, worked out one after the other. */
+import { taskOptions } from '@farm/protocol/core';
 import type { Failure, TaskOptions } from '@farm/protocol/core';
 
 import { mix } from './prng.ts';
-import type { Scenario, TaskPlan } from './scenario.ts';
+import type { Scenario, ScatterOp, SubmitOp, TaskPlan } from './scenario.ts';
 
 /** A task with everything that decides its result. */
 export interface TaskSpec extends TaskPlan {
@@ -15,6 +16,18 @@ export interface TaskSpec extends TaskPlan {
   readonly threads: number;
 }
 
+/** What has happened that a failure may be due to. */
+export interface History {
+  readonly allowedFailures: number;
+  /** How often a worker was lost while the task may have been executing there. */
+  readonly deathsOf: (ref: number) => number;
+  /** A worker was lost, an input was nowhere, or failed tasks were to run again. */
+  readonly hasLosses: boolean;
+}
+
+/** A scattered value that waits for so long finds a worker. */
+const PATIENT_MS = 3_600_000;
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -23,19 +36,26 @@ export class Oracle {
   readonly #specs = new Map<number, TaskSpec>();
   readonly #values = new Map<number, Uint8Array | null>();
   readonly #keyUses = new Map<string, number>();
+  readonly #submits = new Map<number, number>();
+  /** How long scattered values wait for a worker. */
+  readonly #waitsMs = new Map<number, number>();
   /** Tasks that were submitted with a future that was not there. */
   readonly foreign: Set<number> = new Set();
 
   constructor(scenario: Scenario) {
     for (const { action } of scenario.ops) {
-      if (action.kind === 'share') for (const ref of action.refs) this.#count(this.spec(ref).key);
-      if (action.kind !== 'submit') continue;
-      const { key, indexFrom, fn, options } = action;
+      if (action.kind === 'share') {
+        for (const ref of action.refs) this.#count(ref, this.spec(ref).key);
+      }
+      if (action.kind !== 'submit' && action.kind !== 'scatter') continue;
+      const { key, indexFrom, fn, options } =
+        action.kind === 'submit' ? action : handedOver(action);
       const threads = options.resources.find(([name]) => name === 'threads')?.[1] ?? 1;
       for (const [index, task] of action.tasks.entries()) {
         const name = indexFrom === null ? key : `${key}-${indexFrom + index}`;
         this.#specs.set(task.ref, { ...task, key: name, blockKey: key, fn, options, threads });
-        this.#count(name);
+        if (action.kind === 'scatter') this.#waitsMs.set(task.ref, action.timeoutMs);
+        this.#count(task.ref, name);
       }
     }
   }
@@ -92,35 +112,45 @@ export class Oracle {
     return (this.#keyUses.get(key) ?? 0) > 1;
   }
 
+  /** Whether the scenario asks for the task once only, however often it comes to run. */
+  isSubmittedOnce(ref: number): boolean {
+    return this.#submits.get(ref) === 1;
+  }
+
   /** Why a task must not have failed like this; null where it may have. */
-  findFault(
-    ref: number,
-    why: Failure,
-    deathsOf: (ref: number) => number,
-    allowed: number,
-  ): string | null {
+  findFault(ref: number, why: Failure, history: History): string | null {
     const isFault = this.#find(ref, (spec) => {
       // A block of which one key is taken is refused as a whole.
       if (why.code === 'ERR_DUPLICATE_KEY') return this.#isContested(spec, why.origin);
-      return spec.key === why.origin && this.#mayFail(spec, why, deathsOf(spec.ref) > allowed);
+      return spec.key === why.origin && this.#mayFail(spec, why, history);
     });
     return isFault ? null : `no task it needs may fail like that: ${why.code} ${why.message}`;
   }
 
-  #mayFail(spec: TaskSpec, { code }: Failure, hasDied: boolean): boolean {
+  #mayFail(spec: TaskSpec, { code }: Failure, history: History): boolean {
     const { behaviour, options } = spec;
+    const isWorthRetry = options.retryOn.length === 0 || options.retryOn.includes(code);
+    const retries = isWorthRetry ? options.retries : 0;
     switch (code) {
       case 'ERR_TASK':
-        return behaviour.kind === 'throws' && behaviour.times > options.retries;
+        if (behaviour.kind === 'flaky') return true;
+        return behaviour.kind === 'throws' && behaviour.times > retries;
       case 'ERR_WORKER_CRASH':
-        return behaviour.kind === 'crashes-slot' && behaviour.times > options.retries;
+        return behaviour.kind === 'crashes-slot' && behaviour.times > retries;
       case 'ERR_TASK_TIMEOUT':
         return (
           options.timeoutMs !== null &&
           (behaviour.kind === 'hangs' || spec.durationMs * 1.3 >= options.timeoutMs)
         );
       case 'ERR_KILLED_WORKER':
-        return hasDied;
+        if (!options.rerunOnLoss) return history.hasLosses;
+        return history.deathsOf(spec.ref) > history.allowedFailures;
+      case 'ERR_LOST_DATA':
+        if (behaviour.kind === 'scattered') return history.hasLosses;
+        // Whoever asks for it again may find that it has run and is given up.
+        return !options.rerunOnLoss && (history.hasLosses || !this.isSubmittedOnce(spec.ref));
+      case 'ERR_NO_WORKER':
+        return behaviour.kind === 'scattered' && (this.#waitsMs.get(spec.ref) ?? 0) < PATIENT_MS;
       case 'ERR_FOREIGN_FUTURE':
         return this.foreign.has(spec.ref);
       default:
@@ -133,7 +163,8 @@ export class Oracle {
     return isOfBlock && this.isKeyContested(origin);
   }
 
-  #count(key: string): void {
+  #count(ref: number, key: string): void {
+    this.#submits.set(ref, (this.#submits.get(ref) ?? 0) + 1);
     this.#keyUses.set(key, (this.#keyUses.get(key) ?? 0) + 1);
   }
 
@@ -141,7 +172,7 @@ export class Oracle {
     const spec = this.spec(ref);
     const { behaviour } = spec;
     if (behaviour.kind === 'hangs') return null;
-    if (behaviour.kind !== 'returns' && behaviour.times === Infinity) return null;
+    if ('times' in behaviour && behaviour.times === Infinity) return null;
     const inputs: Uint8Array[] = [];
     for (const dep of spec.deps) {
       const input = this.value(dep);
@@ -161,6 +192,11 @@ export class Oracle {
     }
     return false;
   }
+}
+
+/** What a value that was handed over has in place of a function. */
+function handedOver({ key, indexFrom }: ScatterOp): Omit<SubmitOp, 'kind' | 'tasks'> {
+  return { key, indexFrom, fn: 'scatter', options: taskOptions({}) };
 }
 
 /** Tells values apart without looking at every byte of large ones. */

@@ -44,7 +44,7 @@ export function formatCoverage(coverage: Coverage): string {
   return [
     table('Faults', Object.keys(FAULT_KINDS), faults),
     table('Features of the workload', WORKLOAD_FEATURES, features),
-    table('Moved runs and broken sessions', HAPPENINGS, happenings),
+    table('Other happenings', HAPPENINGS, happenings),
     table('Transitions of tasks', LEGAL_TRANSITIONS, transitions),
     table('State of a task × event', LEGAL_PAIRS, pairs),
   ].join('\n\n');

@@ -1,4 +1,6 @@
 /** Runs one scenario: a time of faults, a time to recover, and then everything is given up. */
+import type { HasWhat } from '@farm/protocol/core';
+
 import { SimulatedCluster } from './cluster.ts';
 import type { Cores } from './cores.ts';
 import { Coverage } from './coverage.ts';
@@ -10,6 +12,8 @@ import type { FutureModel, SimulatedClient } from './simulated-client.ts';
 const RECOVERY_MS = 15 * 60_000;
 /** Once everything is given up, nothing is left within this time. */
 const CLEANING_MS = 5 * 60_000;
+/** A question is answered within this time when nothing else goes on. */
+const ANSWER_MS = 60_000;
 /** How often it is looked whether all is done. */
 const LOOK_MS = 100;
 /** Most things a run may do, and some more for each task: beyond, something goes in circles. */
@@ -63,6 +67,7 @@ export function runScenario(
     unobserve();
   }
   const { trace, checks } = cluster.world;
+  coverage.happened('second run', checks.assignments.copies);
   return {
     seed: scenario.seed,
     failure,
@@ -83,7 +88,7 @@ class Run {
 
   constructor(scenario: Scenario, cluster: SimulatedCluster) {
     const tasks = scenario.ops.reduce((sum, { action }) => {
-      return sum + (action.kind === 'submit' ? action.tasks.length : 0);
+      return sum + ('tasks' in action ? action.tasks.length : 0);
     }, 0);
     this.#scenario = scenario;
     this.#cluster = cluster;
@@ -158,6 +163,32 @@ class Run {
     for (const { session, plan } of cluster.workers) {
       const stored = session?.store.size ?? 0;
       check(stored <= memory, 'leftovers', `${plan.name} stores ${stored} of ${memory} results`);
+    }
+    this.#checkHoldings();
+  }
+
+  /** Where nothing is on its way any more, workers hold what the scheduler says that they hold. */
+  #checkHoldings(): void {
+    const { clock, world, workers } = this.#cluster;
+    const answers: HasWhat[] = [];
+    this.#clients()[0]?.askHoldings((holdings) => answers.push(holdings));
+    const deadlineMs = clock.nowMs + ANSWER_MS;
+    while (answers.length === 0 && this.#clients().length > 0) {
+      this.#until(clock.nowMs + LOOK_MS);
+      check(clock.nowMs < deadlineMs, 'liveness', 'nobody says who holds what');
+    }
+    const holdings = answers[0] ?? [];
+    const numbers = world.checks.assignments.numbersByKey();
+    for (const { worker, keys } of holdings) {
+      const stores = workers.flatMap(({ session, plan }) => {
+        return session !== null && plan.name === worker ? [session.store] : [];
+      });
+      for (const key of keys) {
+        // What was handed over has never run.
+        const tasks = numbers.get(key);
+        const isThere = tasks?.some((task) => stores.some((store) => store.get(task))) ?? true;
+        check(isThere, 'holdings', `${worker} is said to hold ${key}, which it does not`);
+      }
     }
   }
 

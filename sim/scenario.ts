@@ -9,12 +9,16 @@ export type Behaviour =
   | { readonly kind: 'returns' }
   /** Throws the first `times` times. */
   | { readonly kind: 'throws'; readonly times: number }
+  /** Throws every second time. */
+  | { readonly kind: 'flaky' }
   /** Never ends by itself. */
   | { readonly kind: 'hangs' }
   /** Ends the thread it runs in, the first `times` times. */
   | { readonly kind: 'crashes-slot'; readonly times: number }
   /** Ends the process it runs in, the first `times` times. */
-  | { readonly kind: 'kills-worker'; readonly times: number };
+  | { readonly kind: 'kills-worker'; readonly times: number }
+  /** It has no function: a client hands its value over, and what is lost stays lost. */
+  | { readonly kind: 'scattered' };
 
 /** One task. */
 export interface TaskPlan {
@@ -44,6 +48,8 @@ export interface WorkerPlan {
 export interface ClientPlan {
   readonly name: string;
   readonly connectAtMs: number;
+  /** Its share of the workers; null for none of its own. */
+  readonly weight: number | null;
 }
 
 /** A block of tasks with a function and options. */
@@ -57,9 +63,53 @@ export interface SubmitOp {
   readonly tasks: readonly TaskPlan[];
 }
 
+/** Values that a client hands over. */
+export interface ScatterOp {
+  readonly kind: 'scatter';
+  readonly key: string;
+  readonly indexFrom: number | null;
+  /** Copies of each; 0 means one on every worker. */
+  readonly copies: number;
+  readonly timeoutMs: number;
+  readonly tasks: readonly TaskPlan[];
+}
+
 /** What a client does. `refs` name tasks. */
 export type ClientAction =
   | SubmitOp
+  | ScatterOp
+  /** Asks for so many copies of results; null: for results to be spread evenly. */
+  | { readonly kind: 'copy'; readonly refs: readonly number[]; readonly copies: number | null }
+  /** Asks for workers to go: the named one, or so many. */
+  | {
+      readonly kind: 'retire';
+      readonly worker: string | null;
+      readonly count: number;
+      readonly close: boolean;
+      readonly timeoutMs: number;
+    }
+  /** Takes a lease of a lock (`leasesMax` 1) or semaphore, and gives it back after a while. */
+  | {
+      readonly kind: 'lease';
+      readonly name: string;
+      readonly leasesMax: number;
+      readonly holdMs: number;
+      readonly timeoutMs: number | null;
+    }
+  /** Puts an item into a queue. */
+  | {
+      readonly kind: 'put';
+      readonly name: string;
+      readonly sizeMax: number | null;
+      readonly timeoutMs: number;
+    }
+  /** Gets items of a queue. */
+  | {
+      readonly kind: 'get';
+      readonly name: string;
+      readonly max: number;
+      readonly timeoutMs: number;
+    }
   /** Submits tasks of another client again, under their keys. */
   | { readonly kind: 'share'; readonly refs: readonly number[] }
   | { readonly kind: 'release'; readonly refs: readonly number[] }
@@ -93,6 +143,7 @@ export type FaultAction =
   /** The same for longer than the lease. */
   | { readonly kind: 'lease-expiry'; readonly worker: number; readonly beyondMs: number }
   | { readonly kind: 'client-drop-resume'; readonly client: number; readonly forMs: number }
+  | { readonly kind: 'client-lease-expiry'; readonly client: number; readonly beyondMs: number }
   | { readonly kind: 'cut-link'; readonly worker: number; readonly forMs: number }
   | { readonly kind: 'partition'; readonly a: number; readonly b: number; readonly forMs: number }
   | { readonly kind: 'delay'; readonly factor: number; readonly forMs: number }
@@ -145,8 +196,18 @@ export interface Settings {
   readonly prefetchTasksMax: number;
   readonly prefetchTargetMs: number;
   readonly reserveAfterMs: number;
+  readonly stealIntervalMs: number;
+  readonly stealCostMs: number;
+  readonly stealAgainMs: number;
+  readonly longTaskMs: number;
+  readonly surplusAfterMs: number;
+  readonly bandwidthBytesPerS: number;
   /** How long who is away is waited for. */
   readonly leaseMs: number;
+  /** Share of runs that take much longer than others of their function. */
+  readonly stragglerShare: number;
+  /** Share of running tasks that take long to end once they are told to. */
+  readonly slowStopShare: number;
   /** Odd limits and such that are on, for coverage. */
   readonly features: readonly string[];
 }
@@ -171,12 +232,13 @@ export function partsOf(scenario: Scenario): readonly string[] {
  */
 export function without(scenario: Scenario, left: ReadonlySet<string>): Scenario {
   if (left.size === 0) return scenario;
-  const ops = scenario.ops.filter(({ id }) => !left.has(id));
+  const kept = scenario.ops.filter(({ id }) => !left.has(id));
   const known = new Set(
-    ops.flatMap(({ action }) => {
-      return action.kind === 'submit' ? action.tasks.map(({ ref }) => ref) : [];
+    kept.flatMap(({ action }) => {
+      return 'tasks' in action ? action.tasks.map(({ ref }) => ref) : [];
     }),
   );
+  const ops = kept.filter(({ action }) => action.kind !== 'ask' || known.has(action.ref));
   return {
     ...scenario,
     // Faults and restrictions name workers by place: those left out keep theirs, and never join.
@@ -191,10 +253,10 @@ export function without(scenario: Scenario, left: ReadonlySet<string>): Scenario
 }
 
 function reduced(action: ClientAction, known: ReadonlySet<number>): ClientAction {
-  if (action.kind === 'ask') return action;
-  if (action.kind !== 'submit') {
+  if ('refs' in action) {
     return { ...action, refs: action.refs.filter((ref) => known.has(ref)) };
   }
+  if (action.kind !== 'submit') return action;
   const tasks = action.tasks.map((task) => {
     return { ...task, deps: task.deps.filter((ref) => known.has(ref)) };
   });

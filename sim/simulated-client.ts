@@ -1,5 +1,4 @@
 import {
-  ask,
   cancel,
   clientHeartbeat,
   closeClient,
@@ -8,6 +7,7 @@ import {
   packU32,
   release,
   retry,
+  scatter,
   submit,
   taskOptions,
 } from '@farm/protocol/core';
@@ -15,15 +15,17 @@ import type {
   ClientBoundMessage,
   ClientHello,
   ClientMessage,
+  HasWhat,
   TaskOptions,
 } from '@farm/protocol/core';
 import type { BulkFrame } from '@farm/protocol';
 
+import { ClientQuestions } from './client-questions.ts';
 import { check } from './failure.ts';
 import type { TaskSpec } from './oracle.ts';
 import { mix, Random } from './prng.ts';
 import { SimulatedProcess } from './process.ts';
-import type { ClientAction, ClientPlan } from './scenario.ts';
+import type { ClientAction, ClientPlan, ScatterOp } from './scenario.ts';
 import { Wire } from './wire.ts';
 import type { WireEnd } from './wire.ts';
 import { HEARTBEAT_MS, SCHEDULER_ADDRESS, SCHEDULER_HOST } from './world.ts';
@@ -59,7 +61,7 @@ export class SimulatedClient {
   /** The future of each task; the newest where there were several. */
   readonly #byRef = new Map<number, FutureModel>();
   readonly #defined = new Set<string>();
-  readonly #questions = new Set<number>();
+  readonly #questions: ClientQuestions;
   readonly #transfers = new Map<number, { readonly transfer: Transfer; readonly offset: number }>();
   #end: WireEnd | null = null;
   readonly #waiting: ClientAction[] = [];
@@ -74,6 +76,12 @@ export class SimulatedClient {
     const { seed, settings } = world.scenario;
     this.#wire = new Wire(new Random(mix(seed, 'client', plan.name)), settings.codecShare);
     this.#nextId = mix(plan.name) % 1_000;
+    this.#questions = new ClientQuestions(world, {
+      process: this.process,
+      number: world.scenario.clients.indexOf(plan) + 1,
+      say: (message) => this.#say(message),
+      newRequest: () => this.#nextRequest++,
+    });
     this.process.after(plan.connectAtMs, () => this.#connect());
   }
 
@@ -109,16 +117,35 @@ export class SimulatedClient {
       case 'gather':
         for (const future of this.#held(action.refs)) this.gather(future);
         break;
-      case 'ask': {
-        const request = this.#nextRequest++;
-        this.#questions.add(request);
-        const { key } = this.#world.oracle.spec(action.ref);
-        if (action.method === 'wait-for-workers')
-          this.#say(ask(request, action.method, { count: 1 }));
-        else if (action.method === 'scheduler-info') this.#say(ask(request, action.method, null));
-        else this.#say(ask(request, action.method, { key }));
+      case 'ask':
+        if (action.method === 'wait-for-workers') this.#questions.ask(action.method, { count: 1 });
+        else if (action.method === 'scheduler-info') this.#questions.ask(action.method, null);
+        else {
+          this.#questions.ask(action.method, { key: this.#world.oracle.spec(action.ref).key });
+        }
+        break;
+      case 'scatter':
+        this.#scatter(action);
+        break;
+      case 'copy': {
+        const ids = this.#held(action.refs).map(({ id }) => id);
+        if (ids.length > 0) this.#questions.copy(ids, action.copies);
         break;
       }
+      case 'retire':
+        this.#questions.retire(action);
+        break;
+      case 'lease':
+        this.#questions.lease(action);
+        break;
+      case 'put':
+        this.#questions.put(action);
+        break;
+      case 'get':
+        this.#questions.get(action);
+        break;
+      default:
+        action satisfies never;
     }
   }
 
@@ -150,6 +177,11 @@ export class SimulatedClient {
       future.mayBeCancelled = this.#world.checks.outcomes.needsAny(future.ref, cancelled);
     }
     this.#say(cancel(ranges(futures), 'the user said so'));
+  }
+
+  /** Asks which results each worker holds. */
+  askHoldings(answered: (holdings: HasWhat) => void): void {
+    this.#questions.ask('has-what', { workers: [] }, answered);
   }
 
   /** Gives up all that is left. */
@@ -187,6 +219,7 @@ export class SimulatedClient {
       version: '0',
       incarnation: this.plan.name,
       name: this.plan.name,
+      weight: this.plan.weight,
     };
     this.#world.network.dial(this.process, SCHEDULER_ADDRESS, hello, SCHEDULER_HOST, {
       opened: (end) => {
@@ -286,18 +319,7 @@ export class SimulatedClient {
         if (future?.mayBeCancelled === true) mayBeCancelled = true;
       }
       depEnds.push(deps.length);
-      const future: FutureModel = {
-        id: first + index,
-        ref,
-        state: 'pending',
-        isAccepted: false,
-        sizeBytes: 0,
-        mayBeCancelled,
-        isVerified: false,
-      };
-      this.futures.set(future.id, future);
-      this.#byRef.set(ref, future);
-      this.#world.coverage.future(this.plan.name, future.id, oracle.spec(ref).key);
+      this.#addFuture(first + index, ref, mayBeCancelled);
     }
     this.#say(
       submit({
@@ -313,6 +335,48 @@ export class SimulatedClient {
         options: block.options,
       }),
     );
+  }
+
+  #scatter({ key, indexFrom, copies, timeoutMs, tasks }: ScatterOp): void {
+    const { oracle } = this.#world;
+    const first = this.#nextId;
+    this.#nextId += tasks.length;
+    const values: number[] = [];
+    const ends: number[] = [];
+    for (const [index, { ref }] of tasks.entries()) {
+      for (const byte of oracle.compute(oracle.spec(ref), [])) values.push(byte);
+      ends.push(values.length);
+      this.#addFuture(first + index, ref, false);
+    }
+    this.#world.coverage.happened('scattered', tasks.length);
+    this.#say(
+      scatter({
+        first,
+        count: tasks.length,
+        key,
+        indexFrom,
+        values: Uint8Array.from(values),
+        endsColumn: packU32(ends),
+        workers: [],
+        copies,
+        timeoutMs,
+      }),
+    );
+  }
+
+  #addFuture(id: number, ref: number, mayBeCancelled: boolean): void {
+    const future: FutureModel = {
+      id,
+      ref,
+      state: 'pending',
+      isAccepted: false,
+      sizeBytes: 0,
+      mayBeCancelled,
+      isVerified: false,
+    };
+    this.futures.set(id, future);
+    this.#byRef.set(ref, future);
+    this.#world.coverage.future(this.plan.name, id, this.#world.oracle.spec(ref).key);
   }
 
   #hear(message: ClientBoundMessage): void {
@@ -348,8 +412,7 @@ export class SimulatedClient {
         for (const id of message.ids) outcomes.recomputing(this, this.#future(id, message));
         break;
       case 'reply':
-        check(this.#questions.delete(message.request), 'messages', 'an answer to no question');
-        check(message.error === null, 'messages', `a question failed: ${message.error?.message}`);
+        this.#questions.hear(message);
         break;
       case 'data-failed':
         this.#dataFailed(message.request);

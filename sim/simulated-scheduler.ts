@@ -43,6 +43,7 @@ export class SimulatedScheduler {
   #handled = 0;
   /** What its wall clock is ahead of virtual time. */
   #skewMs = STARTED_MS;
+  #isClosing = false;
   #exitReason: string | null = null;
 
   constructor(world: World) {
@@ -60,6 +61,12 @@ export class SimulatedScheduler {
       prefetchTasksMax: settings.prefetchTasksMax,
       prefetchTargetMs: settings.prefetchTargetMs,
       reserveAfterMs: settings.reserveAfterMs,
+      stealIntervalMs: settings.stealIntervalMs,
+      stealCostMs: settings.stealCostMs,
+      stealAgainMs: settings.stealAgainMs,
+      longTaskMs: settings.longTaskMs,
+      surplusAfterMs: settings.surplusAfterMs,
+      bandwidthBytesPerS: settings.bandwidthBytesPerS,
       workerLeaseMs: settings.leaseMs,
       clientLeaseMs: settings.leaseMs,
     });
@@ -88,7 +95,13 @@ export class SimulatedScheduler {
     this.#skewMs += byMs;
   }
 
+  /** Whether it was told to end. */
+  get isClosing(): boolean {
+    return this.#isClosing;
+  }
+
   askShutdown(reason: string): void {
+    this.#isClosing = true;
     this.#push({ kind: 'shutdown-asked', nowMs: this.nowMs, reason });
   }
 
@@ -187,15 +200,12 @@ export class SimulatedScheduler {
     this.#events = [];
     const { trace, checks, clock, coverage } = this.#world;
     coverage.events(events);
-    checks.assignments.beginBatch();
-    for (const event of events) {
-      trace.note(clock.nowMs, 'scheduler', event);
-      checks.assignments.event(event);
-    }
+    for (const event of events) trace.note(clock.nowMs, 'scheduler', event);
+    checks.schedulerHears(events);
     const instructions = this.core.handle(events);
     this.#handled += 1;
     if (this.#handled % checks.validateEvery === 0) this.core.validate();
-    checks.assignments.instructions(instructions);
+    checks.schedulerSays(instructions);
     for (const instruction of instructions) {
       trace.note(clock.nowMs, 'scheduler', instruction);
       coverage.instruction(instruction);
@@ -244,6 +254,7 @@ export class SimulatedScheduler {
       case 'log':
       case 'observe': // there are no plugins
       case 'load-plugin':
+      case 'unload-plugin':
         return;
       case 'exit':
         this.#exitReason = instruction.reason;

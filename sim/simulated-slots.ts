@@ -6,6 +6,7 @@ import type { Executor } from '../packages/worker/src/shell/executors/executor.t
 import type { TaskSpec } from './oracle.ts';
 import type { Random } from './prng.ts';
 import type { SimulatedProcess } from './process.ts';
+import type { Settings } from './scenario.ts';
 
 /** A run with what it needs. */
 export interface GivenRun {
@@ -74,6 +75,8 @@ export class SimulatedSlots implements SlotsOfWorker {
   readonly #random: Random;
   readonly #handlers: SlotHandlers;
   readonly #nowMs: () => number;
+  readonly #stragglerShare: number;
+  readonly #slowStopShare: number;
   #isClosed = false;
 
   constructor(
@@ -82,6 +85,7 @@ export class SimulatedSlots implements SlotsOfWorker {
       readonly process: SimulatedProcess;
       readonly random: Random;
       readonly nowMs: () => number;
+      readonly settings: Pick<Settings, 'stragglerShare' | 'slowStopShare'>;
       readonly handlers: SlotHandlers;
     },
   ) {
@@ -89,6 +93,8 @@ export class SimulatedSlots implements SlotsOfWorker {
     this.#random = options.random;
     this.#handlers = options.handlers;
     this.#nowMs = options.nowMs;
+    this.#stragglerShare = options.settings.stragglerShare;
+    this.#slowStopShare = options.settings.slowStopShare;
     this.#slots = Array.from({ length: count }, (_, index) => ({
       index,
       waiting: [],
@@ -133,7 +139,7 @@ export class SimulatedSlots implements SlotsOfWorker {
     if (slot.executing?.run.run !== run) return false;
     slot.stopping = { run, failure: why };
     // A command may take its time to end after SIGTERM.
-    const delayMs = this.#random.chance(0.1)
+    const delayMs = this.#random.chance(this.#slowStopShare)
       ? this.#random.between(1, 2_100)
       : this.#random.between(0.5, 10);
     this.#later(delayMs, () => this.#empty(slot, slot.stopping));
@@ -186,7 +192,7 @@ export class SimulatedSlots implements SlotsOfWorker {
     const { turn } = slot;
     const { spec, run } = given;
     // Now and then one takes much longer than the others.
-    const isStraggler = run.timeoutMs === null && this.#random.chance(0.03);
+    const isStraggler = run.timeoutMs === null && this.#random.chance(this.#stragglerShare);
     const factor = isStraggler ? this.#random.spread(2, 20) : this.#random.between(0.8, 1.2);
     const durationMs = spec.durationMs * factor;
     const inTurn = (delayMs: number, action: () => void): void => {

@@ -219,6 +219,7 @@ export class SimulatedSession {
       process,
       random: this.#random,
       nowMs: () => clock.nowMs,
+      settings: world.scenario.settings,
       handlers: {
         ended: (_slot, results) => this.#runsEnded(results),
         erred: (_slot, run, why, durationUs) => {

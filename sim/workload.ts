@@ -4,6 +4,8 @@ import type { TaskOptions } from '@farm/protocol/core';
 
 import type { Random } from './prng.ts';
 import type { Behaviour, ClientAction, ClientOp, TaskPlan, WorkerPlan } from './scenario.ts';
+import { drawLeases, drawQueues, drawRetirements } from './shared-work.ts';
+import type { DrawnOp } from './shared-work.ts';
 
 /** What the workload of a seed may contain, and how often. */
 export interface WorkloadOptions {
@@ -40,6 +42,14 @@ export const WORKLOAD_FEATURES = [
   'contested-keys',
   'flip-flop',
   'foreign-futures',
+  'retry-delays',
+  'run-once',
+  'flaky',
+  'scatter',
+  'copies',
+  'retire',
+  'leases',
+  'queues',
 ] as const;
 
 /** A worker of this name can run anything; it comes when faults end. */
@@ -54,6 +64,9 @@ const SHAPES = [
   'layers',
   'random',
   'comb',
+  'late-copies',
+  'flips',
+  'scatter',
   'single',
 ] as const;
 
@@ -66,7 +79,7 @@ interface Node {
 export class WorkloadMaker {
   readonly #random: Random;
   readonly #options: WorkloadOptions;
-  readonly #ops: { atMs: number; client: number; action: ClientAction }[] = [];
+  readonly #ops: DrawnOp[] = [];
   /** Tasks by client. */
   readonly #known: number[][];
   readonly #byRef = new Map<
@@ -89,6 +102,7 @@ export class WorkloadMaker {
       this.#shape(this.#random.between(0, untilMs), tasks - this.#nextRef);
     }
     this.#afterwards();
+    this.#share();
     return this.#ops
       .toSorted((a, b) => a.atMs - b.atMs)
       .map(({ atMs, client, action }, index) => ({ id: `o${index}`, atMs, client, action }));
@@ -181,6 +195,20 @@ export class WorkloadMaker {
       case 'comb':
         this.#comb(client, atMs, Math.min(count, 30), { fn, options });
         break;
+      case 'late-copies':
+        this.#lateCopies(client, atMs, Math.min(count, 20), { fn, options });
+        break;
+      case 'flips':
+        this.#flips(client, atMs, Math.min(count, 6), options);
+        break;
+      case 'scatter': {
+        const values = this.#has('scatter') ? this.#scatter(client, atMs, Math.min(count, 8)) : [];
+        submit(
+          Array.from({ length: Math.min(count, 20) }, () => ({ deps: random.some(values, 0.4) })),
+          random.chance(0.5),
+        );
+        break;
+      }
       case 'single':
         submit([{ deps: [] }], random.chance(0.3));
         break;
@@ -212,6 +240,92 @@ export class WorkloadMaker {
     }
   }
 
+  /**
+   * Large results that others fetch and that are given up meanwhile, and perhaps wanted again at
+   * once: copies arrive of what is released, or is being made anew. A task that is kept, and needed
+   * the result, keeps it known.
+   */
+  #lateCopies(
+    client: number,
+    atMs: number,
+    count: number,
+    { fn, options }: { fn: string; options: TaskOptions },
+  ): void {
+    const random = this.#random;
+    const sizeBytes = random.pick([9_000, 60_000, 300_000]);
+    const made = { fn, options, asBlock: true };
+    const leaves = Array.from({ length: count }, () => ({ deps: [] }));
+    const large = this.#submit(client, atMs, leaves, { ...made, sizeBytes });
+    this.#submit(
+      client,
+      atMs,
+      large.map((ref) => ({ deps: [ref] })),
+      { ...made, options: taskOptions({ priority: 1 }) },
+    );
+    const pairs = large.map((ref, index) => ({ deps: [ref, large[(index + 1) % count] ?? ref] }));
+    const users = this.#submit(client, atMs, pairs, made);
+    const windowMs = random.spread(5, 2_000);
+    for (const [index, user] of users.entries()) {
+      const input = large[index] ?? user;
+      let whenMs = atMs + windowMs * random.between(0, 1);
+      for (let times = 1 + random.below(3); times > 0; times--) {
+        const others = users.filter((_, at) => at === index || (at + 1) % count === index);
+        const kind = random.chance(0.7) ? 'release' : 'cancel';
+        this.#add(whenMs, client, { kind, refs: [...others, input] });
+        if (random.chance(0.3)) break;
+        whenMs += random.spread(0.1, 30);
+        this.#add(whenMs, client, { kind: 'share', refs: [input] });
+        whenMs += random.spread(0.1, 100);
+      }
+    }
+  }
+
+  /**
+   * Tasks that are given up and wanted again while they run, so that several runs of one are under
+   * way. What is made of them is kept: it keeps them known, under the same number.
+   */
+  #flips(client: number, atMs: number, count: number, options: TaskOptions): void {
+    const random = this.#random;
+    const fn = random.pick(['f2', 'f3']);
+    const sizeBytes = random.pick([16, 9_000]);
+    const leaves = Array.from({ length: count }, () => ({ deps: [] }));
+    const behaviour: Behaviour = { kind: random.chance(0.4) ? 'flaky' : 'returns' };
+    const made = { fn, options, asBlock: true, sizeBytes, behaviour };
+    const tasks = this.#submit(client, atMs, leaves, made);
+    const kept = tasks.map((ref) => ({ deps: [ref] }));
+    this.#submit(client, atMs, kept, { fn: 'f0', options: taskOptions({}), asBlock: true });
+    const usualMs = random.spread(2, 80);
+    for (const ref of tasks) {
+      let whenMs = atMs + random.between(0, 200);
+      for (let times = 2 + random.below(6); times > 0; times--) {
+        const kind = random.chance(0.7) ? 'release' : 'cancel';
+        this.#add(whenMs, client, { kind, refs: [ref] });
+        whenMs += random.spread(0.05, 5);
+        this.#add(whenMs, client, { kind: 'share', refs: [ref] });
+        whenMs += usualMs * random.between(0.2, 2);
+      }
+    }
+  }
+
+  /** Values that the client hands over; returns what stands for them. */
+  #scatter(client: number, atMs: number, count: number): number[] {
+    const random = this.#random;
+    const sizeBytes = random.pick([16, 3_000, 20_000]);
+    const tasks = Array.from({ length: count }, (): TaskPlan => {
+      const behaviour = { kind: 'scattered' } as const;
+      return { ref: this.#nextRef++, deps: [], sizeBytes, durationMs: 0, behaviour };
+    });
+    const key = `v${this.#nextKey++}`;
+    const copies = random.pick([0, 1, 1, 2]);
+    const timeoutMs = random.chance(0.3) ? 200 : 3_600_000;
+    this.#add(atMs, client, { kind: 'scatter', key, indexFrom: 0, copies, timeoutMs, tasks });
+    for (const [index, task] of tasks.entries()) {
+      this.#byRef.set(task.ref, { task, key: `${key}-${index}`, atMs, client });
+      this.#known[client]?.push(task.ref);
+    }
+    return tasks.map(({ ref }) => ref);
+  }
+
   /** Some tasks of the client that are submitted by then, whatever has become of them. */
   #roots(client: number, atMs: number): number[] {
     const random = this.#random;
@@ -231,6 +345,7 @@ export class WorkloadMaker {
       readonly options: TaskOptions;
       readonly asBlock: boolean;
       readonly sizeBytes?: number;
+      readonly behaviour?: Behaviour;
     },
   ): number[] {
     const random = this.#random;
@@ -241,7 +356,7 @@ export class WorkloadMaker {
         deps,
         sizeBytes: block.sizeBytes ?? this.#size(),
         durationMs: this.#duration(fn),
-        behaviour: this.#behaviour(options),
+        behaviour: block.behaviour ?? this.#behaviour(options),
       };
     });
     const blocks = asBlock ? [made] : made.map((task) => [task]);
@@ -289,6 +404,7 @@ export class WorkloadMaker {
     if (this.#has('task-error') && random.chance(0.08)) {
       return { kind: 'throws', times: random.chance(0.5) ? Infinity : 1 + random.below(3) };
     }
+    if (this.#has('flaky') && random.chance(0.3)) return { kind: 'flaky' };
     if (options.retries > 0 && random.chance(0.3)) {
       return { kind: 'throws', times: 1 + random.below(options.retries + 1) };
     }
@@ -319,11 +435,16 @@ export class WorkloadMaker {
       const { name, host } = random.pick(workers);
       restriction.push(random.chance(0.7) ? name : host, RESCUER);
     }
+    const retries = this.#has('retries') && random.chance(0.5) ? 1 + random.below(3) : 0;
+    const isDelayed = retries > 0 && this.#has('retry-delays') && random.chance(0.7);
     return taskOptions({
       resources,
       workers: restriction,
       allowOtherWorkers: random.chance(0.4),
-      retries: this.#has('retries') && random.chance(0.5) ? 1 + random.below(3) : 0,
+      retries,
+      retryDelayMs: isDelayed ? random.pick([1, 50, 1_000]) : 0,
+      retryOn: isDelayed && random.chance(0.4) ? [random.pick(['ERR_TASK', 'TypeError'])] : [],
+      rerunOnLoss: !(this.#has('run-once') && random.chance(0.4)),
       priority: this.#has('priorities') && random.chance(0.5) ? random.below(7) - 3 : 0,
       timeoutMs: this.#has('task-timeout') && random.chance(0.3) ? random.pick([20, 300]) : null,
     });
@@ -355,6 +476,10 @@ export class WorkloadMaker {
       if (this.#has('client-retry') && random.chance(0.3)) {
         this.#add(later(), client, { kind: 'retry', refs });
       }
+      if (this.#has('copies') && random.chance(0.4)) {
+        const copies = random.pick([null, 0, 1, 2, 3]);
+        this.#add(later(), client, { kind: 'copy', refs, copies });
+      }
       if (this.#has('gather') && random.chance(0.3)) {
         this.#add(later(), client, { kind: 'gather', refs });
       }
@@ -376,6 +501,14 @@ export class WorkloadMaker {
         }
       }
     }
+  }
+
+  /** What clients share besides tasks. */
+  #share(): void {
+    const random = this.#random;
+    if (this.#has('leases')) this.#ops.push(...drawLeases(random, this.#options));
+    if (this.#has('queues')) this.#ops.push(...drawQueues(random, this.#options));
+    if (this.#has('retire')) this.#ops.push(...drawRetirements(random, this.#options));
   }
 
   /** A task is given up and wanted again, several times in a short while. */
@@ -427,12 +560,15 @@ export class WorkloadMaker {
     return Math.max(0, ...refs.map((ref) => this.#uses.get(ref) ?? 0)) + 0.001;
   }
 
-  /** A task with all it depends on, dependencies first; null where that is much. */
+  /** A task with all it depends on, dependencies first; null where that is much, or handed over. */
   #closure(ref: number): number[] | null {
     const found = new Set<number>();
     const visit = (at: number): boolean => {
       if (found.has(at)) return true;
-      for (const dep of this.#byRef.get(at)?.task.deps ?? []) if (!visit(dep)) return false;
+      const task = this.#byRef.get(at)?.task;
+      // What was handed over is nobody else's to submit.
+      if (task === undefined || task.behaviour.kind === 'scattered') return false;
+      for (const dep of task.deps) if (!visit(dep)) return false;
       found.add(at);
       return found.size <= 6;
     };

@@ -10,6 +10,7 @@ import { LocalCluster } from '@farm/cluster';
 import { LIMITS } from '@farm/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import { missingTests } from './named-tests.ts';
 import { codeBlocks, deadLinks, missingPaths, rowNames, type MarkdownFile } from './markdown.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -179,6 +180,31 @@ test('every link and every path in the documents leads somewhere', async () => {
     deadLinks(file, ROOT, readText).concat(missingPaths(file, ROOT)),
   );
   expect(faults).toEqual([]);
+});
+
+test.each(['docs/internals/behaviours.md', 'docs/internals/evidence.md'])(
+  'every test that %s names is there',
+  (path) => {
+    expect(missingTests(document(path), ROOT, readText)).toEqual([]);
+  },
+);
+
+test('a test that is not there is found out', () => {
+  const rows = [
+    '`docs.test.ts`: a test that is not there is found out; every test that',
+    '`docs.test.ts`',
+    '`docs.test.ts`: no such test',
+    '`docs.test.ts`: a test that is not there is found out; nor this; `markdown.test.ts`: x',
+    'nothing at all',
+  ].map((cell) => `| Says | ${cell} |\n`);
+  const text = `## A\n\nTests are in \`tooling\`.\n\n| What | Test |\n|---|---|\n${rows.join('')}`;
+  const faults = missingTests({ path: 'a.md', text }, ROOT, readText);
+  expect(faults.map((fault) => fault.slice(fault.indexOf('…') + 2))).toEqual([
+    'tooling/docs.test.ts has no test “no such test”',
+    'no tooling/markdown.test.ts',
+    'tooling/docs.test.ts has no test “a test that is not there is found out; nor this”',
+    'names no test',
+  ]);
 });
 
 describe('the programs in the documents', () => {

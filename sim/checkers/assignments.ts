@@ -7,6 +7,9 @@ import type {
 import { check } from '../failure.ts';
 import type { Oracle, TaskSpec } from '../oracle.ts';
 
+/** Messages that only take from a worker. */
+const TAKING: ReadonlySet<string> = new Set(['stop', 'free', 'forget-functions']);
+
 /** One run as the scheduler sees it. */
 interface RunRecord {
   readonly run: number;
@@ -28,8 +31,8 @@ export interface AssignmentContext {
   readonly oracle: Oracle;
   /** Whether a run has begun to execute. */
   readonly hasStarted: (run: number) => boolean;
-  /** No client asks for failed tasks to run again. */
-  readonly areFailuresFinal: boolean;
+  /** Whether no client asks for it to run again once it has failed. */
+  readonly isFailureFinal: (ref: number) => boolean;
 }
 
 interface SessionRecord {
@@ -42,6 +45,8 @@ interface SessionRecord {
   readonly functions: Set<number>;
   /** It was told to close. */
   isTold: boolean;
+  /** Why, where nothing is to be lost with it: it was retired, and has made nothing since. */
+  isEmptied: boolean;
   /** It has lost its socket, and is waited for. */
   isAway: boolean;
   /** It said that it leaves. */
@@ -53,12 +58,16 @@ interface TaskRecord {
   readonly key: string;
   /** The run that counts; null where there is none. */
   current: RunRecord | null;
+  /** A second one, on another worker, since the first takes long; whichever ends well first counts. */
+  copy: RunRecord | null;
   /** It ended well, and nothing has happened since that could make it run again. */
   isDone: boolean;
   /** Sessions that have it. */
   readonly holders: Set<SessionRecord>;
   /** Runs that failed. */
   failures: number;
+  /** It waits between two attempts, until this time of the checker's clock. */
+  notBeforeMs: number;
 }
 
 /**
@@ -74,6 +83,12 @@ export class AssignmentChecker {
   readonly #overInBatch = new Map<number, RunRecord>();
   readonly #awayClients = new Set<string>();
   #losses = 0;
+  #copies = 0;
+  /** In this batch. */
+  #isRetireAsked = false;
+  /** Time that passed by the scheduler's clock, which may be set back. */
+  #elapsedMs = 0;
+  #clockMs: number | null = null;
 
   constructor(context: AssignmentContext) {
     this.#context = context;
@@ -82,6 +97,11 @@ export class AssignmentChecker {
   /** Workers lost so far, and inputs that were nowhere. */
   get losses(): number {
     return this.#losses;
+  }
+
+  /** Second runs begun beside slow ones. */
+  get copies(): number {
+    return this.#copies;
   }
 
   /** Runs assigned so far. */
@@ -108,6 +128,17 @@ export class AssignmentChecker {
     return keys;
   }
 
+  /** Numbers of the tasks that have run under each key. */
+  numbersByKey(): ReadonlyMap<string, readonly number[]> {
+    const numbers = new Map<string, number[]>();
+    for (const [number, { key }] of this.#tasks) {
+      const known = numbers.get(key);
+      if (known === undefined) numbers.set(key, [number]);
+      else known.push(number);
+    }
+    return numbers;
+  }
+
   /** The key of a task by the scheduler's number; undefined where it never ran. */
   keyOfTask(task: number): string | undefined {
     return this.#tasks.get(task)?.key;
@@ -116,10 +147,13 @@ export class AssignmentChecker {
   /** The scheduler is about to hear a batch. */
   beginBatch(): void {
     this.#overInBatch.clear();
+    this.#isRetireAsked = false;
   }
 
   /** The scheduler is about to hear this. */
   event(event: SchedulerEvent): void {
+    this.#elapsedMs += Math.max(0, event.nowMs - (this.#clockMs ?? event.nowMs));
+    this.#clockMs = event.nowMs;
     if (event.kind === 'worker-connected') {
       const { hello } = event;
       this.#sessions.set(event.worker, {
@@ -131,6 +165,7 @@ export class AssignmentChecker {
         address: hello.address,
         functions: new Set(),
         isTold: false,
+        isEmptied: false,
         isAway: false,
         isLeaving: false,
       });
@@ -138,6 +173,9 @@ export class AssignmentChecker {
     else if (event.kind === 'worker-away' || event.kind === 'worker-back') {
       const session = this.#sessions.get(event.worker);
       if (session !== undefined) session.isAway = event.kind === 'worker-away';
+    } else if (event.kind === 'client-said') {
+      const { message } = event;
+      if (message.op === 'ask' && message.method === 'retire-workers') this.#isRetireAsked = true;
     } else if (event.kind === 'client-away') this.#awayClients.add(event.client);
     else if (event.kind === 'client-back') this.#awayClients.delete(event.client);
     else if (event.kind === 'worker-said') {
@@ -168,7 +206,9 @@ export class AssignmentChecker {
     const { message } = instruction;
     const session = this.#sessions.get(instruction.worker);
     if (session === undefined) return;
-    check(!session.isTold, 'messages', `${session.name} was told to close, and then ${message.op}`);
+    // What it has counts until it is gone, and may be taken from it; nothing is given to it.
+    const mayFollow = !session.isTold || TAKING.has(message.op);
+    check(mayFollow, 'messages', `${session.name} was told to close, and then ${message.op}`);
     switch (message.op) {
       case 'run':
         this.#assigned(session, message);
@@ -184,9 +224,15 @@ export class AssignmentChecker {
             this.#giveUp(record);
             continue;
           }
-          // It counts until the worker has given it up, and what is over cannot be moved.
-          check(session.runs.has(run), 'assignments', `run ${run} is asked for and is over`);
-          check(!record.isAskedFor, 'assignments', `run ${run} is asked for twice`);
+          // It counts until the worker has given it up, and what is over cannot be moved; a worker
+          // that is to retire is asked before the rest of the batch is heard.
+          const isHere = session.runs.has(run) || this.#isRetireAsked;
+          check(isHere, 'assignments', `run ${run} is asked for and is over`);
+          // Whoever is to retire is asked for all it has.
+          const mayBeIdle = !record.isSaidToExecute || this.#isRetireAsked;
+          check(mayBeIdle, 'assignments', `run ${run} is asked for, and is said to execute`);
+          const isNew = !record.isAskedFor || this.#isRetireAsked;
+          check(isNew, 'assignments', `run ${run} is asked for twice`);
           record.isAskedFor = true;
         }
         break;
@@ -205,6 +251,7 @@ export class AssignmentChecker {
         break;
       case 'close-worker':
         session.isTold = true;
+        session.isEmptied = message.reason === 'it was retired';
         break;
       default:
     }
@@ -226,16 +273,22 @@ export class AssignmentChecker {
       check(key === spec.key, 'assignments', `run ${run} of ${spec.key} is called ${key}`);
       const task = this.#tasks.get(number) ?? newTask(key);
       const { current } = task;
+      const isCopy = current !== null && mayCopy(task, session);
       check(
-        current === null,
+        current === null || isCopy,
         'assignments',
         `${key} is assigned again (run ${run}) while run ${current?.run} counts`,
       );
       check(!task.isDone, 'assignments', `${key} runs again (run ${run}) though it is done`);
       check(
-        task.failures <= spec.options.retries || !this.#context.areFailuresFinal,
+        task.failures <= spec.options.retries || !this.#context.isFailureFinal(spec.ref),
         'assignments',
         `${key} runs again (run ${run}) after ${task.failures} failures`,
+      );
+      check(
+        this.#elapsedMs + 1 >= task.notBeforeMs || !this.#context.isFailureFinal(spec.ref),
+        'assignments',
+        `${key} runs again ${task.notBeforeMs - this.#elapsedMs} ms too early`,
       );
       checkPlace(session, spec);
       const record = {
@@ -248,7 +301,10 @@ export class AssignmentChecker {
         isSaidToExecute: false,
         hasSeceded: false,
       };
-      task.current = record;
+      if (isCopy) {
+        task.copy = record;
+        this.#copies += 1;
+      } else task.current = record;
       this.#tasks.set(number, task);
       session.runs.set(run, record);
     }
@@ -278,12 +334,14 @@ export class AssignmentChecker {
   #heard(session: SessionRecord, message: WorkerMessage): void {
     switch (message.op) {
       case 'finished':
+        session.isEmptied = false;
         for (const run of message.runs) {
           const record = this.#end(session, run);
           if (record === undefined || record.isGivenUp) continue;
           const task = this.#tasks.get(record.task);
           if (task === undefined) continue;
           task.current = null;
+          task.copy = null;
           task.isDone = true;
           task.holders.add(session);
         }
@@ -291,7 +349,12 @@ export class AssignmentChecker {
       case 'run-failed': {
         const record = session.runs.get(message.run);
         const task = record?.isGivenUp === false ? this.#tasks.get(record.task) : undefined;
-        if (task !== undefined) task.failures += 1;
+        // Where another run goes on, this one was nothing.
+        if (task !== undefined && record !== undefined && task.copy === null) {
+          const { retryDelayMs } = record.spec.options;
+          task.notBeforeMs = this.#elapsedMs + retryDelayMs * 2 ** task.failures;
+          task.failures += 1;
+        }
         this.#endForAgain(session, message.run);
         break;
       }
@@ -343,13 +406,19 @@ export class AssignmentChecker {
 
   #giveUp(record: RunRecord): void {
     const task = this.#tasks.get(record.task);
-    if (task?.current === record) task.current = null;
+    if (task === undefined) return;
+    if (task.copy === record) task.copy = null;
+    else if (task.current === record) {
+      task.current = task.copy;
+      task.copy = null;
+    }
   }
 
   #lost(worker: string): void {
     const session = this.#sessions.get(worker);
     if (session === undefined) return;
-    this.#losses += 1;
+    // What only a retired worker held was copied before it was told to close.
+    if (!session.isEmptied || session.runs.size > 0) this.#losses += 1;
     this.#sessions.delete(worker);
     let threads = 0;
     // In the order in which they were assigned, whatever messages they were put into.
@@ -369,8 +438,22 @@ export class AssignmentChecker {
   }
 }
 
+/** Whether a second run may begin there: beside one that executes, where the client asks for it. */
+function mayCopy({ current, copy }: TaskRecord, session: SessionRecord): boolean {
+  if (current === null || copy !== null || current.session === session) return false;
+  return current.spec.options.speculate !== null && current.isSaidToExecute;
+}
+
 function newTask(key: string): TaskRecord {
-  return { key, current: null, isDone: false, holders: new Set(), failures: 0 };
+  return {
+    key,
+    current: null,
+    copy: null,
+    isDone: false,
+    holders: new Set(),
+    failures: 0,
+    notBeforeMs: 0,
+  };
 }
 
 /** A task runs only where its restriction allows, on a worker that has what it needs. */

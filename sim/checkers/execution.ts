@@ -25,11 +25,16 @@ export class ExecutionChecker {
   readonly #oracle: Oracle;
   readonly #sessions = new Map<SimulatedSession, SessionRecord>();
   readonly #started = new Set<number>();
-  /** How often each function has misbehaved on purpose. */
+  /** How often each function has misbehaved on purpose, or has run where that decides. */
   readonly #mishaps = new Map<number, number>();
+  /** How often tasks that must not run twice have started. */
+  readonly #startsOnce = new Map<number, number>();
+  readonly #areFailuresFinal: boolean;
 
-  constructor(oracle: Oracle) {
+  /** @param options - `areFailuresFinal`: no client asks for failed tasks to run again. */
+  constructor(oracle: Oracle, { areFailuresFinal }: { readonly areFailuresFinal: boolean }) {
     this.#oracle = oracle;
+    this.#areFailuresFinal = areFailuresFinal;
   }
 
   opened(session: SimulatedSession): void {
@@ -75,6 +80,7 @@ export class ExecutionChecker {
     check(!this.#started.has(run), 'execution', `run ${run} of ${given.spec.key} starts again`);
     check(!record.stopped.has(run), 'execution', `run ${run} starts though it was stopped`);
     this.#started.add(run);
+    this.#checkOnce(given.spec);
     record.executing.set(run, given);
     this.#checkCapacity(session, record);
   }
@@ -112,8 +118,13 @@ export class ExecutionChecker {
     ref,
     behaviour,
   }: TaskSpec): 'returns' | 'throws' | 'hangs' | 'crashes-slot' | 'kills-worker' {
-    if (behaviour.kind === 'returns' || behaviour.kind === 'hangs') return behaviour.kind;
+    if (behaviour.kind === 'hangs') return behaviour.kind;
     const before = this.#mishaps.get(ref) ?? 0;
+    if (behaviour.kind === 'flaky') {
+      this.#mishaps.set(ref, before + 1);
+      return before % 2 === 0 ? 'returns' : 'throws';
+    }
+    if (!('times' in behaviour)) return 'returns';
     if (before >= behaviour.times) return 'returns';
     this.#mishaps.set(ref, before + 1);
     return behaviour.kind;
@@ -129,6 +140,16 @@ export class ExecutionChecker {
     let count = 0;
     for (const { executing } of this.#sessions.values()) count += executing.size;
     return count;
+  }
+
+  /** What must not happen twice happens again only where a client, or its retries, ask for it. */
+  #checkOnce({ ref, key, options }: TaskSpec): void {
+    if (options.rerunOnLoss || !this.#areFailuresFinal) return;
+    const starts = (this.#startsOnce.get(ref) ?? 0) + 1;
+    this.#startsOnce.set(ref, starts);
+    if (!this.#oracle.isSubmittedOnce(ref)) return;
+    const most = 1 + options.retries;
+    check(starts <= most, 'execution', `${key} must not run twice, and starts ${starts} times`);
   }
 
   #checkCapacity(session: SimulatedSession, { executing, seceded }: SessionRecord): void {

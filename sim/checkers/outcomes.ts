@@ -73,8 +73,9 @@ export class OutcomeChecker {
     const what = this.#name(client, future);
     check(future.state === 'pending', 'outcomes', `${what} failed, but was ${future.state}`);
     future.state = 'erred';
-    const { oracle, deathsOf, allowedFailures } = this.#context;
-    const wrong = oracle.findFault(future.ref, why, deathsOf, allowedFailures);
+    const { oracle, deathsOf, allowedFailures, losses } = this.#context;
+    const hasLosses = losses() > 0 || this.#hasRetried;
+    const wrong = oracle.findFault(future.ref, why, { deathsOf, allowedFailures, hasLosses });
     check(wrong === null, 'legitimate failure', `${what} failed: ${wrong} (origin ${why.origin})`);
   }
 

@@ -37,7 +37,7 @@ test('a bug whose place is gone is refused, by name', () => {
 test.each([
   ['given-up-run-counts', 'core'],
   ['one-retry-too-many', 'assignments'],
-  ['restriction-ignored', 'restrictions'],
+  ['restriction-ignored', 'core'],
   ['input-dropped-in-use', 'core'],
 ])('%s is found, by the checker of %s', async (name, checker) => {
   const { found } = await hunt(named(name), LIMITS, SMALL, () => 0);

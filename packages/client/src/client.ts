@@ -4,6 +4,7 @@ import { FarmError, formatBytes } from '@farm/protocol';
 import type {
   AdaptiveTarget,
   Explanation,
+  GroupInfo,
   HasWhat,
   Replicated,
   Retired,
@@ -41,6 +42,13 @@ import type { Gathered, GatheredSkipping } from './types.ts';
 export interface ClientEvents {
   /** The connection stands. */
   connected: [info: SchedulerInfo];
+  /**
+   * The connection is lost, and is being brought back: what is pending stays so. `reconnected`
+   * follows, or `closed`.
+   */
+  disconnected: [why: FarmError];
+  /** It is back, and nothing was lost. */
+  reconnected: [];
   /** The client has ended: it was closed, or could not connect, or lost its connection. */
   closed: [why: FarmError];
 }
@@ -88,6 +96,8 @@ export class Client extends Submitter implements AsyncDisposable {
         this.#info = info;
         events.emit('connected', info);
       },
+      disconnected: (why) => events.emit('disconnected', why),
+      reconnected: () => events.emit('reconnected'),
       ended: (why) => events.emit('closed', why),
     });
     super(session, {});
@@ -233,9 +243,15 @@ export class Client extends Submitter implements AsyncDisposable {
   /**
    * How many workers would do what is ready and running within `targetDurationMs`, in all and for
    * each distinct requirement.
+   *
+   * @param coolDownMs - The number of workers in all is the largest that this client was told in
+   *   this time: it rises at once and falls late, so that a short lull closes no workers.
    */
-  async adaptiveTarget(targetDurationMs: number = 5_000): Promise<AdaptiveTarget> {
-    return this.#session.ask('adaptive-target', { targetDurationMs });
+  async adaptiveTarget(
+    targetDurationMs: number = 5_000,
+    coolDownMs: number = 15_000,
+  ): Promise<AdaptiveTarget> {
+    return this.#session.ask('adaptive-target', { targetDurationMs, coolDownMs });
   }
 
   /** Names of up to `count` workers that are best closed; none with a long task is among them. */
@@ -254,8 +270,19 @@ export class Client extends Submitter implements AsyncDisposable {
   }
 
   /**
+   * How far each `map` has come, and all that `submit` was given of each function: tasks by state,
+   * bytes in memory, time taken. The latest first, at most 1000.
+   *
+   * @param keys - Only these: keys of `map`s, or names of functions. Default: all.
+   */
+  async groups(keys: readonly string[] = []): Promise<readonly GroupInfo[]> {
+    return this.#session.ask('groups', { keys });
+  }
+
+  /**
    * Has the scheduler load a plugin: a module of its host whose default export is a
-   * `SchedulerPlugin`, or a function that makes one. A plugin stays until the scheduler ends.
+   * `SchedulerPlugin`, or a function that makes one. A plugin stays until it is unregistered or the
+   * scheduler ends.
    *
    * @param module - `new URL('./plugin.ts', import.meta.url)`, an absolute path, or the name of a
    *   package; found by the scheduler, so on a file system that it sees.
@@ -267,6 +294,15 @@ export class Client extends Submitter implements AsyncDisposable {
     options: RegisterPluginOptions = {},
   ): Promise<boolean> {
     return this.#session.ask('register-plugin', pluginParams(module, options));
+  }
+
+  /**
+   * Closes a plugin of the scheduler, whoever asked for it, one of `--preload` too.
+   *
+   * @returns Whether there was one of that name.
+   */
+  async unregisterPlugin(name: string): Promise<boolean> {
+    return this.#session.ask('unregister-plugin', { name });
   }
 
   /**

@@ -34,7 +34,7 @@ export { getClient } from './get-client.ts';
 export type { RegisterPluginOptions } from './plugin-module.ts';
 export type { ScatterOptions } from './scatter.ts';
 export type { Submitter } from './submitter.ts';
-export type { RetryOptions, SubmitOptions } from './task-options.ts';
+export type { RetryOptions, SpeculateOptions, SubmitOptions } from './task-options.ts';
 export type {
   AnyFunction,
   Argument,
@@ -53,6 +53,7 @@ export type {
   CommandResult,
   ErrorCode,
   Explanation,
+  GroupInfo,
   HasWhat,
   PrefixInfo,
   Replicated,
@@ -62,4 +63,5 @@ export type {
   StoryEntry,
   WhoHas,
   WorkerInfo,
+  WorkerStatus,
 } from '@farm/protocol';

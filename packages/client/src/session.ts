@@ -26,6 +26,7 @@ import { FutureTable } from './future-table.ts';
 import { Outbox } from './outbox.ts';
 import { PendingQuestions } from './questions.ts';
 import { ResultFetcher } from './result-fetch.ts';
+import { currentTaskKey } from './task-parent.ts';
 
 /** The connection of a client, as it hears and speaks. */
 export type ClientConnection = Connection<ClientBoundMessage, ClientMessage>;
@@ -64,6 +65,10 @@ export interface BlockNames {
 /** What a session tells its client. */
 export interface SessionHandlers {
   connected(info: SchedulerInfo): void;
+  /** The connection lost its socket; `reconnected` or `ended` follows. */
+  disconnected(why: FarmError): void;
+  /** It goes on. */
+  reconnected(): void;
   /** Once, last. The error says why, also where the user asked for it. */
   ended(why: FarmError): void;
 }
@@ -166,6 +171,7 @@ export class Session {
     }
     const total = blocks.reduce((sum, block) => sum + block.count, 0);
     const first = this.table.allocate(total);
+    const parent = currentTaskKey();
     let at = 0;
     for (const block of blocks) {
       const { count, args, argEndsColumn, depsColumn, depEndsColumn } = block;
@@ -173,7 +179,7 @@ export class Session {
       const { key, options } = names;
       const columns = { args, argEndsColumn, depsColumn, depEndsColumn };
       const head = { first: first + at, count, key, indexFrom, fn: fn.hash };
-      this.#send(submit({ ...head, ...columns, options }));
+      this.#send(submit({ ...head, ...columns, options, parent }));
       at += count;
     }
     return first;
@@ -283,7 +289,14 @@ export class Session {
       closed: (why) => this.#lost(why),
       ...(reconnect === undefined
         ? {}
-        : { detached: () => void reconnect(this.#connecting.signal) }),
+        : {
+            detached: (why) => {
+              // First, since a listener may throw.
+              void reconnect(this.#connecting.signal);
+              this.#handlers.disconnected(why);
+            },
+            attached: () => this.#handlers.reconnected(),
+          }),
     });
     if (this.#holds === 0) connection.unref?.();
     this.#heartbeat = setInterval(() => connection.send(clientHeartbeat()), heartbeatMs);

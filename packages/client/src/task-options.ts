@@ -26,6 +26,20 @@ export interface RetryOptions {
   readonly on?: readonly string[];
 }
 
+/** When a task is slow. */
+export interface SpeculateOptions {
+  /**
+   * Once it has run for longer than this times the mean of its function.
+   * @default 3
+   */
+  readonly factor?: number;
+  /**
+   * And for longer than this, milliseconds.
+   * @default 1000
+   */
+  readonly minMs?: number;
+}
+
 /** How tasks are to be run: what `client.with(options)` takes. */
 export interface SubmitOptions {
   /**
@@ -64,6 +78,13 @@ export interface SubmitOptions {
    * @default true
    */
   readonly rerunOnLoss?: boolean;
+  /**
+   * Whether a task that takes much longer than others of its function, three of which have ended, is
+   * started a second time on a worker that has nothing else to do; or when. The first result counts
+   * and the other run is stopped. Not for tasks with `rerunOnLoss: false`.
+   * @default false
+   */
+  readonly speculate?: boolean | SpeculateOptions;
   /**
    * Tasks of a larger priority run earlier.
    * @default 0
@@ -108,6 +129,7 @@ const OPTION_NAMES: Readonly<Record<keyof SubmitOptions, true>> = {
   allowOtherWorkers: true,
   retries: true,
   rerunOnLoss: true,
+  speculate: true,
   priority: true,
   key: true,
   span: true,
@@ -134,6 +156,10 @@ export function checkSubmitOptions(options: SubmitOptions): CheckedOptions {
     throw refusal('rerunOnLoss', 'is not true or false', rerunOnLoss);
   }
   const retries = checkRetries(options.retries);
+  const speculate = checkSpeculate(options.speculate);
+  if (speculate !== null && !rerunOnLoss) {
+    throw refusal('speculate', 'is not for tasks with rerunOnLoss: false', options.speculate);
+  }
   if (!Number.isFinite(priority)) throw refusal('priority', 'is not a finite number', priority);
   if (timeoutMs !== undefined && !(Number.isFinite(timeoutMs) && timeoutMs > 0)) {
     throw refusal('timeoutMs', 'is not a number of milliseconds above 0', timeoutMs);
@@ -156,10 +182,33 @@ export function checkSubmitOptions(options: SubmitOptions): CheckedOptions {
       retryOn: retries.on,
       rerunOnLoss,
       spans: spanPath(options.span),
+      speculate,
       priority,
       timeoutMs: timeoutMs ?? null,
     }),
   };
+}
+
+const SPECULATE_NAMES: Readonly<Record<keyof SpeculateOptions, true>> = {
+  factor: true,
+  minMs: true,
+};
+
+function checkSpeculate(speculate: SubmitOptions['speculate'] = false): TaskOptions['speculate'] {
+  if (speculate === false) return null;
+  const asked: unknown = speculate === true ? {} : speculate;
+  if (typeof asked !== 'object' || asked === null || Array.isArray(asked)) {
+    throw refusal('speculate', 'is neither true, false nor { factor, minMs }', speculate);
+  }
+  checkOptionNames(asked, SPECULATE_NAMES, 'with: speculate');
+  const { factor = 3, minMs = 1_000 }: SpeculateOptions = asked;
+  if (typeof factor !== 'number' || !(factor >= 1 && factor < Infinity)) {
+    throw refusal('speculate.factor', 'is not a number from 1 on', factor);
+  }
+  if (typeof minMs !== 'number' || !(minMs >= 0 && minMs < Infinity)) {
+    throw refusal('speculate.minMs', 'is not a number of milliseconds from 0 on', minMs);
+  }
+  return [factor, minMs];
 }
 
 const RETRY_NAMES: Readonly<Record<keyof RetryOptions, true>> = {

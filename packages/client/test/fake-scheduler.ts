@@ -36,6 +36,7 @@ export interface FakeTask {
 
 export const WORKER: WorkerInfo = {
   name: 'w-0',
+  status: 'running',
   address: null,
   host: 'node1',
   pid: 1,
@@ -268,7 +269,12 @@ export function connectFake(): Rig {
         address: 'tcp://127.0.0.1:8786',
         heartbeatMs: 60_000,
       }),
-    { connected: () => {}, ended: () => {} },
+    {
+      connected: () => {},
+      disconnected: () => {},
+      reconnected: () => {},
+      ended: () => {},
+    },
   );
   return {
     session,

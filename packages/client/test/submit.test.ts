@@ -59,6 +59,7 @@ describe('submit', () => {
       retryOn: [],
       rerunOnLoss: true,
       spans: [],
+      speculate: null,
     });
   });
 
@@ -73,6 +74,20 @@ describe('submit', () => {
       // @ts-expect-error: some of these are no spans by type, all are none by value
       expect(() => rig.client.with({ span })).toThrow('span');
     }
+  });
+
+  test('slow tasks may be started a second time', async () => {
+    await using rig = connectFake();
+    for (const speculate of [true, false, { factor: 2 }, { factor: 5, minMs: 0 }]) {
+      rig.client.with({ speculate }).submit(add, 1, 2);
+    }
+    const tasks = await rig.scheduler.submitted(4);
+    expect(tasks.map(({ options }) => options.speculate)).toEqual([
+      [3, 1_000],
+      null,
+      [2, 1_000],
+      [5, 0],
+    ]);
   });
 
   test('retries may have a delay and errors that they are for', async () => {
@@ -94,6 +109,11 @@ describe('submit', () => {
     [{ retries: { count: 1, delayMs: -1 } }, /retries\.delayMs/],
     [{ retries: { count: 1, on: [7] } }, /retries\.on/],
     [{ rerunOnLoss: 1 }, /rerunOnLoss/],
+    [{ speculate: 3 }, /speculate is neither/],
+    [{ speculate: { factor: 0.5 } }, /speculate\.factor/],
+    [{ speculate: { minMs: -1 } }, /speculate\.minMs/],
+    [{ speculate: { minms: 1 } }, /did you mean minMs\?/],
+    [{ speculate: true, rerunOnLoss: false }, /speculate .* rerunOnLoss: false/],
     [{ retries: Number.NaN }, /retries/],
     [{ priority: Infinity }, /priority/],
     [{ timeoutMs: 0 }, /timeoutMs/],

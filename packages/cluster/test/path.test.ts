@@ -213,6 +213,28 @@ describe('client, scheduler and two workers as processes', () => {
     expect(await flaky.result()).toBe(3);
   });
 
+  test('groups, prefixes and spans tell how far the work has come', async () => {
+    const counted = client.with({ key: 'counted', span: ['count', 'squares'] });
+    const halve = (x: number): number => {
+      if (x === 0) throw new Error('not this one');
+      return x / 2;
+    };
+    const futures = counted.map(halve, [0, 1, 2, 3, 4]);
+    await client.gather(futures, { errors: 'skip' });
+    const [group, ...others] = await client.groups(['counted']);
+    expect(group).toMatchObject({ fn: 'halve', tasks: { memory: 4, erred: 1, forgotten: 0 } });
+    expect(others).toEqual([]);
+    expect(group?.bytes).toBeGreaterThan(0);
+    const [span] = await client.spans('count');
+    expect(span).toMatchObject({ path: ['count'], tasks: { memory: 4, erred: 1 } });
+    const { prefixes } = await client.schedulerInfo();
+    const prefix = prefixes.find(({ name }) => name === 'halve');
+    expect(prefix).toMatchObject({ finished: 4, tasks: { memory: 4, erred: 1 } });
+    expect(prefix?.meanMs).toBeGreaterThan(0);
+    for (const future of futures) future.release();
+    expect(await client.groups(['counted'])).toEqual([]);
+  });
+
   test('the client prints as Dask prints it', async () => {
     const file = JSON.parse(await readFile(site.schedulerFile, 'utf8')) as { address: string };
     expect(String(client)).toContain(`<Client: '${file.address}' processes=2 threads=4, memory=`);

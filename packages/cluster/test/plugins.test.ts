@@ -24,6 +24,10 @@ export default function make([file = '', name = '']: readonly string[]): Schedul
 }
 `;
 
+async function lines(path: string): Promise<string[]> {
+  return (await readFile(path, 'utf8')).trim().split('\n');
+}
+
 test('a plugin of --preload sees a farm at work, and survives what it throws', async () => {
   await using site = await Site.open();
   await writeFile(join(site.directory, 'plugin.ts'), PLUGIN);
@@ -49,11 +53,12 @@ test('a plugin of --preload sees a farm at work, and survives what it throws', a
       code: 'ERR_ARGUMENT',
     });
     expect(await client.submit(double, 4).result()).toBe(8);
+    expect(await client.unregisterPlugin('late')).toBe(true);
+    expect(await client.unregisterPlugin('late')).toBe(false);
+    expect(await lines(asked)).toEqual(['start Scheduler', 'submit double 1', 'close']);
     await client.shutdown();
   }
   expect(await scheduler.ended()).toBe(0);
-  const lines = async (path: string): Promise<string[]> =>
-    (await readFile(path, 'utf8')).trim().split('\n');
   expect(await lines(join(site.directory, 'seen'))).toEqual([
     'start Scheduler',
     'worker w',

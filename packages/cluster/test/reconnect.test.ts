@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -90,6 +90,9 @@ test(
     await client.waitForWorkers(2, { timeoutMs: 20_000 });
     const log = join(site.site.directory, 'started');
     const cables = [one, link, other, one, other, link];
+    const events: string[] = [];
+    client.on('disconnected', ({ code }) => void events.push(code));
+    client.on('reconnected', () => void events.push('reconnected'));
     // So long that two workers are busy through all of it.
     const total = startFarm(client, log, Math.max(150, (CUT_MS * cables.length * 2) / TASKS));
     for (const cable of cables) {
@@ -101,6 +104,33 @@ test(
       await until('it is dialled again', () => cable.dialled > dialled);
     }
     await checkFarm(total, log);
+    expect(site.scheduler.log).toContain('is back');
+    // Its own link was cut twice.
+    const twice = ['ERR_CONNECTION_LOST', 'reconnected'];
+    expect(events).toEqual([...twice, ...twice]);
+  },
+);
+
+test(
+  'a scheduler that is found at another address is the same: nothing runs twice, no error',
+  { timeout: TEST_MS },
+  async () => {
+    await using site = await CutSite.open();
+    const { link: old, file } = await site.link();
+    const flags = ['--nthreads', '1', '--no-nanny'];
+    const worker = site.site.start('farm-worker', '--scheduler-file', file, ...flags);
+    await using client = new Client({ schedulerFile: file });
+    await client.waitForWorkers(1, { timeoutMs: 20_000 });
+    const log = join(site.site.directory, 'started');
+    const total = startFarm(client, log, 20);
+    await until('tasks run', () => existsSync(log));
+    old.cut();
+    await until('both are away', () => worker.log.includes('lost the connection'));
+    const { file: elsewhere, link } = await site.link();
+    await rename(elsewhere, file);
+    await checkFarm(total, log);
+    expect(old.dialled).toBe(2);
+    expect(link.dialled).toBeGreaterThanOrEqual(2);
     expect(site.scheduler.log).toContain('is back');
   },
 );
@@ -164,6 +194,8 @@ test(
     await client.waitForWorkers(1, { timeoutMs: 20_000 });
     const names = async (): Promise<readonly string[]> =>
       (await client.schedulerInfo()).workers.map(({ name }) => name);
+    const status = async (): Promise<readonly string[]> =>
+      (await client.schedulerInfo()).workers.map((worker) => worker.status);
     const [doomed] = await site.worker('doomed');
     await client.waitForWorkers(2, { timeoutMs: 20_000 });
     doomed.child.kill('SIGKILL');
@@ -177,6 +209,7 @@ test(
       return ['late', 'cut'].every((name) => site.scheduler.log.includes(`worker ${name} is away`));
     });
     expect(await names()).toEqual(['cut', 'late']);
+    expect(await status()).toEqual(['away', 'away']);
     late.child.kill('SIGKILL');
     await until('its death is noticed', async () => !(await names()).includes('late'));
     expect(await names()).toEqual(['cut']);
@@ -213,3 +246,52 @@ test('a client that comes back too late is told so', { timeout: 60_000 }, async 
     code: 'ERR_CONNECTION_LOST',
   });
 });
+
+test('a client that is killed is forgotten after its lease', { timeout: TEST_MS }, async () => {
+  await using site = await CutSite.open('--lease', '1s');
+  await site.worker('one');
+  await site.worker('other');
+  await using client = new Client({ schedulerFile: site.site.schedulerFile });
+  await client.waitForWorkers(2, { timeoutMs: 20_000 });
+  const log = join(site.site.directory, 'started');
+  const entry = fileURLToPath(new URL('fixtures/farm.ts', import.meta.url));
+  const args = ['--conditions=@farm/source', entry, site.site.schedulerFile, log, '60000'];
+  const child = spawn(process.execPath, args, { stdio: 'ignore' });
+  await until(
+    'tasks run',
+    async () => (await client.schedulerInfo()).tasks.processing === 2,
+    30_000,
+  );
+  expect((await client.schedulerInfo()).clients).toBe(2);
+  child.kill('SIGKILL');
+  await until('it is forgotten', async () => (await client.schedulerInfo()).clients === 1);
+  // Its tasks are stopped, and the slots are free.
+  const answers = client.map((x: number) => x + 1, [1, 2]);
+  expect(await client.gather(answers)).toEqual([2, 3]);
+  const { tasks } = await client.schedulerInfo();
+  expect([tasks.queued, tasks.waiting, tasks.processing, tasks.memory]).toEqual([0, 0, 0, 2]);
+});
+
+test(
+  'workers whose slots are all busy are not taken for silent',
+  { timeout: TEST_MS },
+  async () => {
+    await using site = await CutSite.open('--heartbeat-timeout', '2s');
+    const flags = ['--nthreads', '8', '--no-nanny', '--heartbeat-timeout', '2s'];
+    const worker = site.site.worker(...flags);
+    await using client = new Client({ schedulerFile: site.site.schedulerFile });
+    await client.waitForWorkers(1, { timeoutMs: 20_000 });
+    // More threads than cores, none of which ever waits.
+    const spin = (ms: number): number => {
+      const endMs = Date.now() + ms;
+      let rounds = 0;
+      while (Date.now() < endMs) rounds += 1;
+      return rounds;
+    };
+    const rounds = await client.gather(client.map(spin, Array<number>(8).fill(5_000)));
+    expect(Math.min(...rounds)).toBeGreaterThan(0);
+    expect(site.scheduler.log).not.toContain('is away');
+    expect(worker.log).not.toContain('lost the connection');
+    expect((await client.schedulerInfo()).workers.map(({ status }) => status)).toEqual(['running']);
+  },
+);

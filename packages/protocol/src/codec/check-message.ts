@@ -115,8 +115,8 @@ const OPS_BY_SPEAKER: { readonly [S in Speaker]: readonly MessagesBySpeaker[S]['
     'get-data',
     'data-failed',
     'close-worker',
-  ],
     'restart-worker',
+  ],
   peer: ['get-data', 'data-failed'],
 };
 
@@ -137,6 +137,11 @@ const failure = record({
 
 const timeout: Check = (value) => (value === 0 ? 'is 0' : nullable(amount)(value));
 
+const speculation: Check = (value) => {
+  if (!Array.isArray(value) || value.length !== 2) return 'is not a pair of numbers';
+  return amounts(value);
+};
+
 const options = record({
   resources: resourceAmounts,
   workers: texts,
@@ -148,6 +153,7 @@ const options = record({
   retryOn: texts,
   rerunOnLoss: flag,
   spans: path,
+  speculate: nullable(speculation),
 });
 
 const metrics = record({
@@ -183,10 +189,12 @@ const PARAMS: { readonly [M in keyof Questions]: Check } = {
   rebalance: record({ ids: integers, workers: texts }),
   'who-has': record({ ids: integers }),
   'has-what': record({ workers: texts }),
-  'adaptive-target': record({ targetDurationMs: amount }),
+  'adaptive-target': record({ targetDurationMs: amount, coolDownMs: amount }),
   'workers-to-close': record({ count: integer }),
   spans: record({ path }),
+  groups: record({ keys: texts }),
   'register-plugin': record({ name, module: name, args: texts }),
+  'unregister-plugin': record({ name }),
   ...COORDINATION_PARAMS,
 };
 
@@ -213,6 +221,7 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
       depsColumn: nullable(u32Column),
       depEndsColumn: nullable(u32Column),
       options,
+      parent: nullable(name),
     },
     together: submitProblem,
   },
@@ -291,6 +300,7 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
   acquire: { fields: { task: integer, size: integer, holders: texts } },
   'get-data': { fields: dataRequest },
   'close-worker': { fields: reason },
+  'restart-worker': { fields: reason },
   finished: {
     fields: {
       runs: integers,
@@ -299,7 +309,6 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
       ends: integers,
       durationsUs: amounts,
     },
-  'restart-worker': { fields: reason },
     together: ({ runs, sizes, values, ends, durationsUs }) =>
       countProblem('sizes', sizes, runs.length) ??
       countProblem('durationsUs', durationsUs, runs.length) ??
@@ -309,6 +318,7 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
   stopped: { fields: { runs: integers, kept: integers } },
   holding: { fields: { tasks: integers } },
   lost: { fields: { tasks: integers } },
+  'run-usage': { fields: { run: integer, peakBytes: amount, cpuUs: nullable(amount) } },
   seceded: { fields: { runs: integers } },
   'acquire-failed': { fields: { task: integer, holders: texts } },
   'input-missing': { fields: { run: integer, task: integer, holders: texts } },
@@ -322,7 +332,6 @@ interface CompiledRule {
   readonly names: readonly string[];
   readonly checks: readonly Check[];
   readonly together: ((message: Message) => Problem) | undefined;
-  'run-usage': { fields: { run: integer, peakBytes: amount, cpuUs: nullable(amount) } },
 }
 
 const COMPILED: ReadonlyMap<Speaker, ReadonlyMap<unknown, CompiledRule>> = new Map(

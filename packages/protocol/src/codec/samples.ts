@@ -99,7 +99,8 @@ export const SAMPLES: {
     argEndsColumn: packU32([1, 3]),
     depsColumn: packU32([0]),
     depEndsColumn: packU32([1, 1]),
-    options: taskOptions({ resources: [['GPU', 1]], retries: 2 }),
+    options: taskOptions({ resources: [['GPU', 1]], retries: 2, speculate: [3, 1_000] }),
+    parent: 'outer-3',
   }),
   accepted: accepted(1, 2),
   free: free([10, 11]),
@@ -158,10 +159,10 @@ export const SAMPLES: {
     copies: 1,
     timeoutMs: 30_000,
   }),
+  'run-usage': runUsage(7, 200_000_000, 1_500_000),
   'topic-event': topicEvent('progress', 1_700_000_000_000, new Uint8Array([1])),
   seceded: seceded([7]),
 };
 
-  'run-usage': runUsage(7, 200_000_000, 1_500_000),
 /** The samples as a list, in the order that fixes the table of shapes. */
 export const SAMPLE_MESSAGES: readonly Message[] = Object.values(SAMPLES);

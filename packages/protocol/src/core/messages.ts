@@ -37,7 +37,7 @@ export type {
   TopicRecord,
 } from './messages/coordination.ts';
 export { DEFAULT_TASK_OPTIONS, failure, taskOptions } from './messages/records.ts';
-export type { Failure, ResourceAmounts, TaskOptions } from './messages/records.ts';
+export type { Failure, ResourceAmounts, Speculation, TaskOptions } from './messages/records.ts';
 export {
   ask,
   cancel,
@@ -161,10 +161,12 @@ export type { PeerMessage } from './messages/peer.ts';
 export type { Message } from './messages/message.ts';
 export type {
   Explanation,
+  GroupInfo,
   PrefixInfo,
   SchedulerInfo,
   SpanInfo,
   StoryEntry,
   TaskStateName,
   WorkerInfo,
+  WorkerStatus,
 } from './messages/answers.ts';

@@ -4,7 +4,7 @@ import { LIMITS } from '../core/index.ts';
 export interface LivenessTimes {
   /** A ping goes out this often. */
   readonly pingMs: number;
-  /** A peer that sends nothing for this long is dead. */
+  /** A peer that sends nothing is found dead by then. */
   readonly deadMs: number;
 }
 
@@ -28,8 +28,10 @@ export interface Watched {
   dead(): void;
 }
 
-/** Looks per `deadMs`. */
+/** Looks without a byte until a peer is dead. */
 const LOOKS = 15;
+/** Timers come late, by a millisecond or so each. */
+const PUNCTUALITY = 0.99;
 
 /**
  * Pings a peer and finds out when it has gone silent. Silence is counted in looks at the socket
@@ -40,7 +42,8 @@ const LOOKS = 15;
  * @returns Stops the watch. Idempotent.
  */
 export function watchLiveness(watched: Watched, times: LivenessTimes = LIVENESS_TIMES): () => void {
-  const lookMs = times.deadMs / LOOKS;
+  // Silence begins between two looks: that part of it comes on top of those counted.
+  const lookMs = (times.deadMs * PUNCTUALITY) / (LOOKS + 1);
   const looksPerPing = Math.max(1, Math.round(times.pingMs / lookMs));
   let seenBytes = watched.bytesRead;
   let looks = 0;

@@ -123,6 +123,18 @@ describe('checkMessage', () => {
       /priority/,
     ],
     [
+      'half of what is slow',
+      { ...submit, options: { ...submit.options, speculate: [3] } },
+      'client',
+      /options : speculate is not a pair of numbers/,
+    ],
+    [
+      'a slowness that is negative',
+      { ...submit, options: { ...submit.options, speculate: [3, -1] } },
+      'client',
+      /options : speculate \[1\] is not a non-negative number/,
+    ],
+    [
       'no time at all',
       { ...submit, options: { ...submit.options, timeoutMs: 0 } },
       'client',

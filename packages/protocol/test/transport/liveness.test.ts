@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { clientHeartbeat, dial } from '@farm/protocol';
-import { watchLiveness } from '../../src/transport/liveness.ts';
+import { livenessTimes, watchLiveness } from '../../src/transport/liveness.ts';
 import { record } from './recorder.ts';
 import { CLIENT_HELLO, startRig } from './rig.ts';
 import { containing } from './texts.ts';
@@ -30,10 +30,27 @@ describe('watchLiveness', () => {
   it('pings every 5 s and gives up after 15 s of silence, once', () => {
     const peer = watched();
     watchLiveness(peer);
-    vi.advanceTimersByTime(14_999);
+    vi.advanceTimersByTime(13_500);
     expect([peer.ping.mock.calls.length, peer.dead.mock.calls.length]).toEqual([2, 0]);
     vi.advanceTimersByTime(100_000);
     expect(peer.dead.mock.calls.length).toBe(1);
+  });
+
+  it.each([15_000, 2_000])('finds silence out within %i ms, whenever it begins', (deadMs) => {
+    for (let part = 0; part < 20; part++) {
+      const peer = watched();
+      const stop = watchLiveness(peer, livenessTimes(deadMs));
+      const beginsMs = Math.round((deadMs * part) / 20);
+      for (let ms = 0; ms < beginsMs; ms++) {
+        vi.advanceTimersByTime(1);
+        peer.bytesRead++;
+      }
+      vi.advanceTimersByTime(deadMs * 0.9);
+      expect(peer.dead).not.toHaveBeenCalled();
+      vi.advanceTimersByTime(deadMs * 0.1);
+      expect(peer.dead).toHaveBeenCalledTimes(1);
+      stop();
+    }
   });
 
   it('is content with any byte', () => {

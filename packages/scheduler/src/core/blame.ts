@@ -2,6 +2,7 @@
 import { failure } from '@farm/protocol/core';
 import type { WorkerHello } from '@farm/protocol/core';
 
+import { hasOtherRun } from './copy-runs.ts';
 import { deathId } from './deaths.ts';
 import type { Death } from './deaths.ts';
 import { delay, endDelay } from './delays.ts';
@@ -23,6 +24,7 @@ export function interrupt(
 ): void {
   const trouble = troubleOf(task);
   if (death !== null) trouble.deaths.push(death);
+  if (hasOtherRun(tables, task, worker, `worker ${worker.name} was lost`)) return;
   if (!task.block.rerunOnLoss) {
     const { key } = task;
     const why =

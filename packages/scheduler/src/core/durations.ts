@@ -14,6 +14,8 @@ export class Prefix {
   readonly name: string;
   /** Moving average, whole microseconds; null before the first task ended, or while in doubt. */
   meanUs: number | null = null;
+  /** The same, whatever is in doubt. */
+  typicalUs: number | null = null;
   /** The same of the results' sizes; null before the first task ended. */
   meanBytes: number | null = null;
   /** Known tasks by state. */
@@ -35,6 +37,7 @@ export class Prefix {
   learn(totalUs: number, totalBytes: number, count: number): void {
     this.finished += count;
     this.meanUs = average(this.meanUs, totalUs / count);
+    this.typicalUs = average(this.typicalUs, totalUs / count);
     this.meanBytes = average(this.meanBytes, totalBytes / count);
   }
 

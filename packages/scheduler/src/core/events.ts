@@ -99,13 +99,13 @@ export interface Tick {
   readonly nowMs: number;
 }
 
-/** A plugin that a client asked for was loaded, or not. */
+/** A plugin that a client asked for was loaded, or closed, or not. */
 export interface PluginLoaded {
   readonly kind: 'plugin-loaded';
   readonly nowMs: number;
   readonly client: string;
   readonly request: number;
-  /** Whether it was not there before. */
+  /** Whether that changed which plugins there are. */
   readonly isNew: boolean;
   readonly failure: Failure | null;
   /** What plugins are told of from now on. */

@@ -56,7 +56,8 @@ function summarize(tables: Tables, task: TaskState): string {
       return assignment === null
         ? `${key} is assigned`
         : `${key} is assigned to worker ${assignment.worker.name} as run ${assignment.run}` +
-            (assignment.isExecuting ? ' and executes there' : '');
+            (assignment.isExecuting ? ' and executes there' : '') +
+            describeCopy(task);
     case 'memory':
       return `${key} is done: ${task.size} bytes on ${whereHeld(task)}`;
     case 'erred':
@@ -64,6 +65,12 @@ function summarize(tables: Tables, task: TaskState): string {
     case 'forgotten':
       return `${key} is forgotten`;
   }
+}
+
+function describeCopy({ trouble }: TaskState): string {
+  const copy = trouble?.copy ?? null;
+  if (copy === null) return '';
+  return `; since that takes long, also to worker ${copy.worker.name} as run ${copy.run}`;
 }
 
 function missingKeys({ dependencies }: TaskState): string[] {

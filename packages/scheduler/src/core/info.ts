@@ -1,4 +1,4 @@
-import type { PrefixInfo, SchedulerInfo, WorkerInfo } from '@farm/protocol/core';
+import type { PrefixInfo, SchedulerInfo, WorkerInfo, WorkerStatus } from '@farm/protocol/core';
 
 import type { Prefix } from './durations.ts';
 import type { WorkerState } from './state.ts';
@@ -27,6 +27,7 @@ function workerInfo(worker: WorkerState, nowMs: number): WorkerInfo {
   const { hello } = worker;
   return {
     name: hello.name,
+    status: statusOf(worker),
     address: hello.address,
     host: hello.host,
     pid: hello.pid,
@@ -40,4 +41,9 @@ function workerInfo(worker: WorkerState, nowMs: number): WorkerInfo {
     metrics: worker.metrics,
     silentMs: Math.max(0, nowMs - worker.heardMs),
   };
+}
+
+function statusOf({ away, isLeaving }: WorkerState): WorkerStatus {
+  if (away !== null) return 'away';
+  return isLeaving ? 'retiring' : 'running';
 }

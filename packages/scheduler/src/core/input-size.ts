@@ -14,9 +14,10 @@ export function inputBytes({ dependencies }: TaskState): number {
 }
 
 /** Whether a worker's memory limit leaves room for that many bytes. */
-export function canHold({ hello }: WorkerState, bytes: number): boolean {
-  const { memoryLimitBytes } = hello;
-  return bytes <= UNCHECKED_BYTES || memoryLimitBytes === null || bytes <= memoryLimitBytes;
+export function canHold(worker: WorkerState, bytes: number): boolean {
+  if (bytes <= UNCHECKED_BYTES) return true;
+  const { memoryLimitBytes } = worker.hello;
+  return memoryLimitBytes === null || bytes <= memoryLimitBytes;
 }
 
 /**

@@ -92,6 +92,14 @@ export interface LoadPlugin {
   readonly plugin: PluginParams;
 }
 
+/** Close a plugin and say so with a `plugin-loaded`. */
+export interface UnloadPlugin {
+  readonly do: 'unload-plugin';
+  readonly client: string;
+  readonly request: number;
+  readonly name: string;
+}
+
 /** Write a line to the log. */
 export interface Log {
   readonly do: 'log';
@@ -117,5 +125,6 @@ export type SchedulerInstruction =
   | WakeAt
   | Observe
   | LoadPlugin
+  | UnloadPlugin
   | Log
   | Exit;

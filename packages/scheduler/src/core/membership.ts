@@ -106,6 +106,7 @@ export function removeWorker(tables: Tables, worker: WorkerState, reason: string
   for (const assignment of runs) {
     const { task } = assignment;
     endMove(assignment);
+    tables.stragglers.delete(assignment);
     if (task === null) continue;
     interrupted += 1;
     interrupt(tables, task, worker, suspects.has(assignment) ? death : null);

@@ -1,14 +1,15 @@
 /**
  * In which order ready tasks are placed: user priority, then generation (one burst of submits of
- * one client: first in, first out), then depth first. Tasks arrive by and by, so the last part,
+ * one client: first in, first out), then what tasks submit before all else of their generation, so
+ * that a task that waits for those it submitted is not starved, then depth first. Tasks arrive by and by, so the last part,
  * which Dask computes over a whole graph (`dask.order`), is kept up as they come: a task ranks
  * with the first root it descends from, the deeper the earlier. So the descendants of a root come
  * before the roots after it, and a chain is followed to its end before the next one is begun. And
  * once a task has a result that waits for others to be used, those others are next.
  */
-import { itemCount, eachItem } from './collections/one-or-many.ts';
+import { firstItem, itemCount } from './collections/one-or-many.ts';
 import { QueueEntry } from './state.ts';
-import type { Block, ClientState, TaskState } from './state.ts';
+import type { Block, ClientState, TaskState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 
 /** Dependents of a finished task beyond which it is common property: nothing is hastened for it. */
@@ -24,6 +25,7 @@ export function comesBefore(a: QueueEntry, b: QueueEntry): boolean {
   const { block: other } = b;
   if (one.priority !== other.priority) return one.priority > other.priority;
   if (one.generation !== other.generation) return one.generation < other.generation;
+  if (one.nesting !== other.nesting) return one.nesting > other.nesting;
   if (a.rank !== b.rank) return a.rank < b.rank;
   if (a.depth !== b.depth) return a.depth > b.depth;
   if (one !== other) return one.first < other.first;
@@ -41,7 +43,20 @@ export function entryOfBlock(block: Block): QueueEntry {
   return new QueueEntry(block, null, block.first + block.count - 1, -1);
 }
 
-/** The generation of a submit that has just arrived. */
+/**
+ * The generation of a submit that has just arrived, and how many tasks it is nested in. What a
+ * running task submits, of the block `parent`, belongs to the generation of that task.
+ */
+export function seniorityOf(
+  tables: Tables,
+  client: ClientState,
+  parent: Block | null,
+): { readonly generation: number; readonly nesting: number } {
+  if (parent === null) return { generation: generationOf(tables, client), nesting: 0 };
+  return { generation: parent.generation, nesting: parent.nesting + 1 };
+}
+
+/** The generation of what a client hands over now, by itself. */
 export function generationOf(tables: Tables, client: ClientState): number {
   const { nowMs, config } = tables;
   const { burst } = client;
@@ -75,7 +90,8 @@ export function rankBehind(block: Block, task: TaskState): void {
 /** A result waits for others until `dependent` can use it: those that are ready are next. */
 export function hastenInputs(task: TaskState, dependent: TaskState): void {
   if (itemCount(task.dependents) > DEPENDENTS_MAX) return;
-  hasten(dependent, rankOf(task), HASTENED_MAX);
+  const holder = firstItem(task.holders);
+  hasten(dependent, { rank: rankOf(task), holder, first: dependent }, HASTENED_MAX);
 }
 
 /** Whether a result of the task is an input of another task. */
@@ -83,11 +99,18 @@ export function hasConsumers(task: TaskState | undefined): boolean {
   return task !== undefined && task.dependents !== null;
 }
 
+/** Other inputs of the task's first dependent, where these are few. */
+export function partnersOf(task: TaskState): readonly TaskState[] {
+  const dependent = firstItem(task.dependents);
+  if (dependent === undefined || dependent.dependencies.length > INPUTS_MAX) return [];
+  return dependent.dependencies.filter((input) => input !== task);
+}
+
 /** Whether two tasks have their first dependent in common. */
 export function areSiblings(one: TaskState | undefined, other: TaskState | undefined): boolean {
   if (one === undefined || other === undefined) return false;
-  const [first] = eachItem(one.dependents);
-  const [second] = eachItem(other.dependents);
+  const first = firstItem(one.dependents);
+  const second = firstItem(other.dependents);
   return first !== undefined && first === second;
 }
 
@@ -95,16 +118,33 @@ function rankOf(task: TaskState): number {
   return task.rank === 0 ? task.number : task.rank;
 }
 
-function hasten(dependent: TaskState, rank: number, budget: number): number {
+interface Haste {
+  readonly rank: number;
+  /** Where the result is that waits. */
+  readonly holder: WorkerState | undefined;
+  /** What it waits for. */
+  readonly first: TaskState;
+}
+
+function hasten(dependent: TaskState, haste: Haste, budget: number): number {
   if (dependent.dependencies.length > INPUTS_MAX) return budget;
+  const { rank, holder, first } = haste;
   let left = budget;
   for (const input of dependent.dependencies) {
     if (left <= 0) break;
     left -= 1;
     if (rankOf(input) > rank) input.rank = rank;
     if (input.state === 'waiting') {
-      left = hasten(input, rank, left);
+      left = hasten(input, haste, left);
     } else if (input.state === 'queued' && (input.entry === null || input.entry.rank > rank)) {
+      const { homes } = input.block;
+      if (input.entry === null && homes !== null) {
+        // What is used together directly is best made in one place.
+        const isThere = holder !== undefined && input.block.requirement.fits.has(holder);
+        if (dependent === first && isThere) homes.hastenOn(holder, input.index);
+        else homes.hasten(input.index);
+        continue;
+      }
       input.entry = new QueueEntry(input.block, input, rank, 0);
       input.block.requirement.queue.push(input.entry);
     }

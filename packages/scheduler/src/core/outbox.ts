@@ -10,7 +10,8 @@ import { ResultsBatch } from './results-batch.ts';
 import { RunBatch } from './run-batch.ts';
 import type { Assignment, Block, ClientState, TaskState, WorkerState } from './state.ts';
 
-type ClientBatch =
+/** A message for a client, growing. */
+export type ClientBatch =
   | { readonly kind: 'results'; readonly results: ResultsBatch }
   | { readonly kind: 'failed'; readonly ids: number[]; readonly failure: Failure }
   | { readonly kind: 'cancelled'; readonly ids: number[]; readonly reason: string }
@@ -23,16 +24,20 @@ type WorkerBatch =
   | { readonly kind: 'run'; readonly runs: RunBatch }
   | { readonly kind: 'message'; readonly message: WorkerBoundMessage };
 
-interface WorkerLine {
+/** What is to be said to a worker. */
+export interface WorkerLine {
   readonly batches: WorkerBatch[];
-  /** Batches of runs that may still grow: nothing but runs was said since. */
-  readonly open: Map<Block, RunBatch>;
+  /** The last batch of runs, if it may still grow: nothing but runs was said since. */
+  last: RunBatch | null;
+  /** All batches of runs that may still grow, where there are several. */
+  open: Map<Block, RunBatch> | null;
 }
 
 /** Collects what is to be done until the end of a `handle`. */
 export class Outbox {
-  readonly #clients = new Map<ClientState, ClientBatch[]>();
-  readonly #workers = new Map<WorkerState, WorkerLine>();
+  /** Those with something outgoing. Arrays, for why see `ascending-map.ts`. */
+  readonly #clients: ClientState[] = [];
+  readonly #workers: WorkerState[] = [];
   readonly #others: SchedulerInstruction[] = [];
 
   /** Anything that is not a message; done after all messages. */
@@ -87,7 +92,7 @@ export class Outbox {
 
   toWorker(worker: WorkerState, message: WorkerBoundMessage): void {
     const line = this.#worker(worker);
-    line.open.clear();
+    closeRuns(line);
     line.batches.push({ kind: 'message', message });
   }
 
@@ -98,7 +103,7 @@ export class Outbox {
       last.tasks.push(task);
       return;
     }
-    line.open.clear();
+    closeRuns(line);
     line.batches.push({ kind: 'free', tasks: [task] });
   }
 
@@ -110,7 +115,7 @@ export class Outbox {
       last.runs.push(runId);
       return;
     }
-    line.open.clear();
+    closeRuns(line);
     line.batches.push({ kind: 'stop', runs: [runId], running });
   }
 
@@ -119,10 +124,12 @@ export class Outbox {
     const { worker } = assignment;
     const { block } = task;
     const line = this.#worker(worker);
-    let batch = line.open.get(block);
+    let batch = openRuns(line, block);
     if (batch === undefined || batch.isFull) {
       batch = new RunBatch(block);
-      line.open.set(block, batch);
+      if (line.last !== null) line.open ??= new Map([[line.last.block, line.last]]);
+      line.open?.set(block, batch);
+      line.last = batch;
       line.batches.push({ kind: 'run', runs: batch });
     }
     batch.add(task, assignment.run, worker);
@@ -130,43 +137,57 @@ export class Outbox {
 
   /** A worker is gone: what was to be said to it is not. */
   forgetWorker(worker: WorkerState): void {
-    this.#workers.delete(worker);
+    worker.outgoing = null;
   }
 
   /** Everything collected, workers first: results that clients wait for follow at once. */
   flush(): SchedulerInstruction[] {
     const out: SchedulerInstruction[] = [];
-    for (const [{ session }, { batches }] of this.#workers) {
-      for (const batch of batches) {
+    for (const worker of this.#workers) {
+      const { session, outgoing } = worker;
+      worker.outgoing = null;
+      for (const batch of outgoing?.batches ?? []) {
         out.push({ do: 'to-worker', worker: session, message: workerMessage(batch) });
       }
     }
-    for (const [{ session }, batches] of this.#clients) {
-      for (const batch of batches) {
+    for (const client of this.#clients) {
+      const { session, outgoing } = client;
+      client.outgoing = null;
+      for (const batch of outgoing ?? []) {
         out.push({ do: 'to-client', client: session, message: clientMessage(batch) });
       }
     }
     for (const instruction of this.#others) out.push(instruction);
-    this.#workers.clear();
-    this.#clients.clear();
+    this.#workers.length = 0;
+    this.#clients.length = 0;
     this.#others.length = 0;
     return out;
   }
 
   #client(client: ClientState): ClientBatch[] {
-    let batches = this.#clients.get(client);
-    if (batches === undefined) this.#clients.set(client, (batches = []));
-    return batches;
+    if (client.outgoing !== null) return client.outgoing;
+    this.#clients.push(client);
+    client.outgoing = [];
+    return client.outgoing;
   }
 
   #worker(worker: WorkerState): WorkerLine {
-    let line = this.#workers.get(worker);
-    if (line === undefined) {
-      line = { batches: [], open: new Map() };
-      this.#workers.set(worker, line);
-    }
-    return line;
+    if (worker.outgoing !== null) return worker.outgoing;
+    this.#workers.push(worker);
+    worker.outgoing = { batches: [], last: null, open: null };
+    return worker.outgoing;
   }
+}
+
+/** The batch of runs of a block that may still grow. */
+function openRuns({ last, open }: WorkerLine, block: Block): RunBatch | undefined {
+  return last?.block === block ? last : open?.get(block);
+}
+
+/** Something else is said: the runs before it are complete. */
+function closeRuns(line: WorkerLine): void {
+  line.last = null;
+  line.open = null;
 }
 
 function workerMessage(batch: WorkerBatch): WorkerBoundMessage {

@@ -38,6 +38,12 @@ export class PendingScatters {
     return this.#byTask.get(task.number);
   }
 
+  /** Whether some are on their way to a worker. */
+  areBoundFor(worker: WorkerState): boolean {
+    for (const { target } of this.#byTask.values()) if (target === worker) return true;
+    return false;
+  }
+
   values(): Iterable<PendingScatter> {
     return this.#byTask.values();
   }

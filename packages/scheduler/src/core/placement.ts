@@ -9,12 +9,15 @@
  * Slots are filled breadth first over the workers. Beyond its slots a worker gets plain tasks ahead
  * of time, as many as last about two round trips.
  */
-import { eachItem } from './collections/one-or-many.ts';
+import { eachItem, firstItem } from './collections/one-or-many.ts';
 import { tellFunction } from './functions.ts';
 import { canHold, inputBytes } from './input-size.ts';
-import { areSiblings, hasConsumers } from './order.ts';
+import { Homes } from './homes.ts';
+import { areSiblings, hasConsumers, partnersOf } from './order.ts';
 import { headOf, nextInBlock } from './queueing.ts';
+import { clearingUs, isInTheWay } from './reservation.ts';
 import { chargeLane, isServedBefore } from './ready-queue.ts';
+import type { Prefix } from './durations.ts';
 import type { Block, QueueEntry, Requirement, TaskState, WorkerState } from './state.ts';
 import { placeMoved } from './stealing.ts';
 import type { Tables } from './tables.ts';
@@ -23,7 +26,13 @@ import { assign, recordOf } from './transitions.ts';
 import { fitsNow, isLong, loadOf } from './workload.ts';
 
 /** Idle workers that are compared for one task; beyond, whoever got a run last is looked at last. */
-const COMPARED_MAX = 32;
+const COMPARED_MAX = 16;
+/** Work, by the time of the transfers it spares, that a task waits for while all are busy. */
+const PATIENCE = 4;
+/** Idle workers on the host of an input that are considered. */
+const NEARBY_MAX = 2;
+/** How much of the time of a transfer is spared within a host. */
+const NEAR_SHARE = 0.9;
 /** Holders of one dependency that are considered. */
 const HOLDERS_MAX = 32;
 
@@ -40,17 +49,17 @@ class PlacementPass {
   readonly #tables: Tables;
   /** Queues that found no room in this pass. Their heads come before what is still to be placed. */
   readonly #blocked: Requirement[] = [];
-  /** Workers that may have room they had not at the end of the last pass. */
-  readonly #changed: Set<WorkerState>;
   /** Number of runs at which a worker has its share of a queue. */
-  readonly #shareEnds = new Map<Requirement, Map<WorkerState, number>>();
-  /** Workers that may get more than their slots: they are at work already. */
-  readonly #busy: Set<WorkerState>;
+  #shareEnds: Map<Requirement, Map<WorkerState, number>> | null = null;
+  /** Workers that may get more than their slots: they are at work already. Each once. */
+  readonly #busy: WorkerState[] = [];
+  /** Those of them that may have room for more tasks of a prefix. */
+  #roomy: Map<Prefix, Roomy> | null = null;
+  readonly #number: number;
 
   constructor(tables: Tables) {
     this.#tables = tables;
-    this.#changed = new Set(tables.dirty);
-    this.#busy = new Set(tables.dirty);
+    this.#number = ++tables.passes;
   }
 
   run(): void {
@@ -58,8 +67,10 @@ class PlacementPass {
     for (const requirement of this.#tables.requirements.values()) {
       if (requirement.ready > 0 && requirement.fits.size > 0) open.push(requirement);
       // Whom a worker is kept clear for depends on the heads, which may have changed.
-      if (requirement.reserved !== null) this.#changed.add(requirement.reserved);
+      if (requirement.reserved !== null) this.#tables.dirty.add(requirement.reserved);
     }
+    if (open.length === 0) return;
+    for (const worker of this.#tables.dirty) this.#noteBusy(worker);
     while (open.length > 0) {
       const best = takeBest(open);
       if (best === null) return;
@@ -98,10 +109,13 @@ class PlacementPass {
     // First every free slot gets one, breadth first.
     for (;;) {
       const index = nextInBlock(block);
-      if (index === null) return true;
+      if (index === null) {
+        block.homes = null;
+        return true;
+      }
       const worker: WorkerState | null = this.#beside(family, last, index) ?? this.#freest(block);
       if (worker === null) break;
-      this.#assignNext(block, index, worker);
+      this.#assignNext(block, this.#atHome(block, worker) ?? index, worker);
       family.add(worker);
       last = worker;
       isPlaced = true;
@@ -115,7 +129,7 @@ class PlacementPass {
         const index = nextInBlock(block);
         if (index === null) return true;
         if (this.#floods(block, index)) break;
-        this.#assignNext(block, index, worker);
+        this.#assignNext(block, this.#atHome(block, worker) ?? index, worker);
         isPlaced = true;
         if (this.#tables.hasWeights) return true;
       }
@@ -125,8 +139,21 @@ class PlacementPass {
 
   #assignNext(block: Block, index: number, worker: WorkerState): void {
     const task = recordOf(block, index);
-    block.cursor = index + 1;
+    // What is taken from the middle is passed over once the cursor gets there.
+    if (index === block.cursor) block.cursor = index + 1;
     if (task !== null) this.#assign(task, worker);
+  }
+
+  /** The next task of the worker's own part of a block; null where any is as good. */
+  #atHome(block: Block, worker: WorkerState): number | null {
+    if (block.homes === null) {
+      const { count, cursor } = block;
+      const { slots } = block.requirement;
+      if (!hasConsumers(block.tasks[cursor])) return null;
+      if (slots <= worker.nthreads || count - cursor < 2 * slots) return null;
+      block.homes = new Homes(block, slots);
+    }
+    return block.homes.next(worker);
   }
 
   #assign(task: TaskState, worker: WorkerState): void {
@@ -135,7 +162,7 @@ class PlacementPass {
     const assignment = assign(tables, task, worker);
     tellFunction(tables, worker, task.block.fn);
     tables.outbox.run(assignment, task);
-    this.#busy.add(worker);
+    this.#noteBusy(worker);
     // Round robin among equals.
     if (tables.idle.delete(worker)) {
       if (worker.threadsUsed < worker.nthreads) tables.idle.add(worker);
@@ -152,13 +179,15 @@ class PlacementPass {
     const avoided = task.trouble?.avoided ?? null;
     let best = this.#freest(block, avoided);
     if (dependencies.length === 0) {
+      best = this.#besidePartners(task) ?? best;
       return best ?? (this.#floods(block, task.index) ? null : this.#ahead(block));
     }
     const bytes = inputBytes(task);
     const held = holdings(this.#tables, dependencies);
     if (best !== null && !canHold(best, bytes)) best = this.#roomiest(block, bytes) ?? best;
     let bestUs = best === null ? Infinity : this.#startUs(task, best, held);
-    for (const worker of held.workers.keys()) {
+    const nearby = best === null ? [] : this.#nearby(held);
+    for (const worker of [...held.workers.keys(), ...nearby]) {
       if (worker === best || worker === avoided || !canHold(worker, bytes)) continue;
       const hasRoom = best === null ? this.#hasRoom(worker, block) : this.#mayWait(worker, block);
       if (!hasRoom || (best !== null && isPreferred(best, block) && !isPreferred(worker, block))) {
@@ -176,14 +205,39 @@ class PlacementPass {
   #startUs(task: TaskState, worker: WorkerState, held: Holdings): number {
     const isFree = fitsNow(worker, task.block.requirement);
     // Whoever has a free slot is as good as another, unless many are after the same input.
-    const waitUs = isFree && !held.isShared ? 0 : loadOf(worker);
-    return waitUs + held.totalUs - (held.workers.get(worker) ?? 0);
+    const sparedUs = spared(held, worker);
+    if (isFree && !held.isShared) return held.totalUs - sparedUs;
+    let waitUs = loadOf(worker);
+    const { idle, config } = this.#tables;
+    if (task.block.requirement.ready > idle.size) {
+      // All will have something to do: a task that waits a little keeps nobody idle.
+      const freeUs = Math.min(config.prefetchTargetMs * 1_000, PATIENCE * sparedUs);
+      waitUs = Math.max(0, waitUs - freeUs);
+    }
+    return waitUs + held.totalUs - sparedUs;
+  }
+
+  /** Workers with a free slot on the hosts of inputs. */
+  #nearby({ hosts }: Holdings): WorkerState[] {
+    const { idle } = this.#tables;
+    if (idle.hosts < 2) return [];
+    const found: WorkerState[] = [];
+    for (const host of hosts.keys()) {
+      let left = NEARBY_MAX;
+      for (const worker of idle.on(host)) {
+        found.push(worker);
+        left -= 1;
+        if (left === 0) break;
+      }
+    }
+    return found;
   }
 
   /** Whether a task of the block may be put behind what a worker does already. */
   #mayWait(worker: WorkerState, { requirement }: Block): boolean {
-    if (!requirement.fits.has(worker) || this.#isReserved(worker)) return false;
-    if (fitsNow(worker, requirement)) return true;
+    if (!requirement.fits.has(worker)) return false;
+    if (fitsNow(worker, requirement)) return !this.#isReserved(worker, requirement);
+    if (this.#isReserved(worker)) return false;
     return requirement.isPlain && !this.#hasWaiting(worker);
   }
 
@@ -211,8 +265,21 @@ class PlacementPass {
     const { block } = family;
     if (last === null || !family.hasPlaceFor(last)) return null;
     if (!areSiblings(block.tasks[index], block.tasks[index - 1])) return null;
-    if (!fitsNow(last, block.requirement) || this.#isReserved(last)) return null;
+    if (!fitsNow(last, block.requirement)) return null;
+    if (this.#isReserved(last, block.requirement)) return null;
     return last;
+  }
+
+  /** A worker with room that has, or makes, what is used together with the result of a task. */
+  #besidePartners(task: TaskState): WorkerState | null {
+    const { block, index } = task;
+    for (const partner of partnersOf(task)) {
+      const worker = firstItem(partner.holders) ?? partner.assignment?.worker;
+      if (worker === undefined || worker === task.trouble?.avoided) continue;
+      if (!this.#tables.accepting.has(worker) || !this.#hasRoom(worker, block)) continue;
+      if (fitsNow(worker, block.requirement) || !this.#floods(block, index)) return worker;
+    }
+    return null;
   }
 
   /** Whether results like this one would pile up before their consumers have a slot. */
@@ -228,10 +295,10 @@ class PlacementPass {
     let last: WorkerState | null = null;
     let bestLoad = 0;
     let isBestPreferred = false;
-    let compared = 0;
+    if (requirement.id === '') return this.#freestPlain(requirement, avoided);
     for (const worker of this.#candidates(requirement)) {
       if (!requirement.fits.has(worker) || !fitsNow(worker, requirement)) continue;
-      if (this.#isReserved(worker)) continue;
+      if (this.#isReserved(worker, requirement)) continue;
       if (worker === avoided) {
         last = worker;
         continue;
@@ -244,17 +311,38 @@ class PlacementPass {
         bestLoad = load;
         isBestPreferred = isPreferred;
       }
+    }
+    return best ?? last;
+  }
+
+  /** The same for a task that needs no more than a slot, which every idle worker has. */
+  #freestPlain(requirement: Requirement, avoided: WorkerState | null): WorkerState | null {
+    const isAnyBlocked = this.#blocked.length > 0;
+    let best: WorkerState | null = null;
+    let last: WorkerState | null = null;
+    let bestLoad = 0;
+    let compared = 0;
+    for (const worker of this.#tables.idle) {
+      if (isAnyBlocked && this.#isReserved(worker, requirement)) continue;
+      if (worker === avoided) {
+        last = worker;
+        continue;
+      }
+      const load = loadOf(worker);
+      if (best === null || load < bestLoad) {
+        best = worker;
+        bestLoad = load;
+      }
       compared += 1;
-      if (requirement.id === '' && (bestLoad === 0 || compared >= COMPARED_MAX)) break;
+      if (bestLoad === 0 || compared >= COMPARED_MAX) break;
     }
     return best ?? last;
   }
 
   /** Workers that may have a free slot for the head of a queue. */
-  #candidates({ fits, isFresh, id }: Requirement): Iterable<WorkerState> {
-    const { idle } = this.#tables;
-    if (id === '') return idle;
-    if (!isFresh) return this.#changed;
+  #candidates({ fits, isFresh }: Requirement): Iterable<WorkerState> {
+    const { idle, dirty } = this.#tables;
+    if (!isFresh) return dirty;
     return fits.size < idle.size ? fits : idle;
   }
 
@@ -262,17 +350,46 @@ class PlacementPass {
   #ahead(block: Block): WorkerState | null {
     if (!block.requirement.isPlain) return null;
     let best: WorkerState | null = null;
-    for (const worker of this.#busy) {
-      if (this.#roomAhead(worker, block) <= 0) continue;
+    let compared = 0;
+    // Whoever has no room for tasks of a prefix gets none in this pass; unless that is since others
+    // are asked for, or since the block is a special one.
+    const isAny = block.requirement.id === '' && block.rerunOnLoss;
+    const workers = isAny ? this.#roomyFor(block.fn.prefix).workers : this.#busy;
+    for (let at = 0; at < workers.length && compared < COMPARED_MAX;) {
+      const worker = workers[at];
+      if (worker === undefined || this.#roomAhead(worker, block) <= 0) {
+        if (isAny) takeOut(workers, at);
+        else at += 1;
+        continue;
+      }
       if (best === null || loadOf(worker) < loadOf(best)) best = worker;
+      compared += 1;
+      at += 1;
     }
     return best;
+  }
+
+  #roomyFor(prefix: Prefix): Roomy {
+    this.#roomy ??= new Map<Prefix, Roomy>();
+    let roomy = this.#roomy.get(prefix);
+    if (roomy === undefined) this.#roomy.set(prefix, (roomy = { workers: [], seen: 0 }));
+    for (; roomy.seen < this.#busy.length; roomy.seen++) {
+      const worker = this.#busy[roomy.seen];
+      if (worker !== undefined) roomy.workers.push(worker);
+    }
+    return roomy;
+  }
+
+  #noteBusy(worker: WorkerState): void {
+    if (worker.pass === this.#number) return;
+    worker.pass = this.#number;
+    this.#busy.push(worker);
   }
 
   #hasRoom(worker: WorkerState, block: Block): boolean {
     const { requirement } = block;
     if (!requirement.fits.has(worker)) return false;
-    if (fitsNow(worker, requirement)) return !this.#isReserved(worker);
+    if (fitsNow(worker, requirement)) return !this.#isReserved(worker, requirement);
     return requirement.isPlain && this.#roomAhead(worker, block) > 0;
   }
 
@@ -292,10 +409,11 @@ class PlacementPass {
   }
 
   /**
-   * What is left of a worker's part of a queue. Each pass shares out what is ready by slots, so that
-   * the last tasks end everywhere at about one time.
+   * What is left of a worker's part of a queue. Each pass shares out what is ready, and what was sent
+   * already, by slots, so that the last tasks end everywhere at about one time.
    */
   #share(worker: WorkerState, requirement: Requirement): number {
+    this.#shareEnds ??= new Map<Requirement, Map<WorkerState, number>>();
     let ends = this.#shareEnds.get(requirement);
     if (ends === undefined) {
       ends = new Map<WorkerState, number>();
@@ -303,30 +421,60 @@ class PlacementPass {
     }
     let end = ends.get(worker);
     if (end === undefined) {
-      const slots = requirement.id === '' ? this.#tables.slots : slotsOf(requirement);
-      end = worker.runs.size + Math.ceil((requirement.ready * worker.nthreads) / slots);
+      const { slots, ready, id } = requirement;
+      const { processing } = this.#tables.counts;
+      end =
+        id === ''
+          ? Math.ceil(((ready + processing) * worker.nthreads) / slots)
+          : worker.runs.size + Math.ceil((ready * worker.nthreads) / slots);
       ends.set(worker, end);
     }
     return end - worker.runs.size;
   }
 
-  /** A requirement that has waited too long gets the worker that is nearest to having room. */
+  /**
+   * A requirement that has waited too long gets the worker that is nearest to having room, and later
+   * another where that turns out to be far from it.
+   */
   #reserve(requirement: Requirement): void {
     const { nowMs, config } = this.#tables;
+    const { reserved } = requirement;
     requirement.blockedSinceMs ??= nowMs;
-    if (requirement.isPlain || requirement.reserved !== null) return;
-    if (nowMs - requirement.blockedSinceMs < config.reserveAfterMs) return;
+    if (requirement.isPlain || nowMs - requirement.blockedSinceMs < config.reserveAfterMs) return;
+    if (reserved !== null && nowMs - requirement.reservedAtMs < config.reserveAfterMs) return;
+    requirement.reservedAtMs = nowMs;
+    let bestUs = reserved === null ? Infinity : clearingUs(reserved, requirement, nowMs) / 2;
     for (const worker of requirement.fits) {
-      const { reserved } = requirement;
       if (this.#isReserved(worker)) continue;
-      if (reserved === null || loadOf(worker) < loadOf(reserved)) requirement.reserved = worker;
+      const us = clearingUs(worker, requirement, nowMs);
+      if (us >= bestUs) continue;
+      requirement.reserved = worker;
+      bestUs = us;
     }
+    if (reserved !== null) this.#tables.dirty.add(reserved);
   }
 
-  /** Whether the worker is kept clear for a queue whose head came before. */
-  #isReserved(worker: WorkerState): boolean {
-    return this.#blocked.some(({ reserved }) => reserved === worker);
+  /**
+   * Whether the worker is kept clear for a queue whose head came before; of a task that could start
+   * there, whether it would be in the way of that head.
+   */
+  #isReserved(worker: WorkerState, other: Requirement | null = null): boolean {
+    return this.#blocked.some(
+      (kept) => kept.reserved === worker && (other === null || isInTheWay(worker, kept, other)),
+    );
   }
+}
+
+/** Workers that may have room for tasks of a prefix, of the busy ones up to `seen`. */
+interface Roomy {
+  readonly workers: WorkerState[];
+  seen: number;
+}
+
+/** Removes one; the last takes its place. */
+function takeOut<T>(items: T[], at: number): void {
+  const last = items.pop();
+  if (last !== undefined && at < items.length) items[at] = last;
 }
 
 /** Whether a loose restriction of the block names the worker. */
@@ -353,26 +501,43 @@ function takeBest(open: Requirement[]): {
 interface Holdings {
   readonly totalUs: number;
   readonly workers: ReadonlyMap<WorkerState, number>;
+  /** The same by host: what is there need not cross the network. */
+  readonly hosts: ReadonlyMap<string, number>;
   /** An input is used by more tasks than its holder has slots. */
   readonly isShared: boolean;
 }
 
 function holdings(tables: Tables, dependencies: readonly TaskState[]): Holdings {
   const workers = new Map<WorkerState, number>();
+  const hosts = new Map<string, number>();
   let totalUs = 0;
   let isShared = false;
   for (const dependency of dependencies) {
     const us = transferUs(tables, dependency);
     totalUs += us;
     let counted = 0;
+    const seen: string[] = [];
     for (const holder of eachItem(dependency.holders)) {
+      const { host } = holder.hello;
+      // A kept value is not fetched from anybody.
+      if (dependency.valueAt < 0 && !seen.includes(host)) {
+        hosts.set(host, (hosts.get(host) ?? 0) + us);
+        seen.push(host);
+      }
       workers.set(holder, (workers.get(holder) ?? 0) + us);
       if (dependency.needers > holder.nthreads) isShared = true;
       counted += 1;
       if (counted >= HOLDERS_MAX) break;
     }
   }
-  return { totalUs, workers, isShared };
+  return { totalUs, workers, hosts, isShared };
+}
+
+/** How much of the transfers a worker is spared: what it has, and most of what its host has. */
+function spared({ workers, hosts }: Holdings, worker: WorkerState): number {
+  const hereUs = workers.get(worker) ?? 0;
+  const nearUs = hosts.get(worker.hello.host) ?? 0;
+  return hereUs + NEAR_SHARE * Math.max(0, nearUs - hereUs);
 }
 
 /** How many consecutive tasks of a block one worker gets in a pass: its share of what is ready. */
@@ -395,10 +560,4 @@ class Family {
     this.#length = worker === this.#last ? this.#length + 1 : 1;
     this.#last = worker;
   }
-}
-
-function slotsOf({ fits }: Requirement): number {
-  let slots = 0;
-  for (const { nthreads } of fits) slots += nthreads;
-  return slots;
 }

@@ -9,6 +9,7 @@ import { takeCoordination } from './coordination/questions.ts';
 import { hasWhat, takeRebalance, takeReplicate, whoHas } from './data-questions.ts';
 import type { PluginLoaded } from './events.ts';
 import { explain } from './explain.ts';
+import { groups } from './groups.ts';
 import { schedulerInfo } from './info.ts';
 import type { Asker } from './instructions.ts';
 import { valueOf } from './replicas.ts';
@@ -65,9 +66,17 @@ export function takeAsk(tables: Tables, client: ClientState, message: Ask): void
       outbox.toClient(client, reply(request, spans, null));
       break;
     }
+    case 'groups':
+      outbox.toClient(client, reply(request, groups(tables, message.params.keys), null));
+      break;
     case 'register-plugin': {
       const { session } = client;
       outbox.instruct({ do: 'load-plugin', client: session, request, plugin: message.params });
+      break;
+    }
+    case 'unregister-plugin': {
+      const { name } = message.params;
+      outbox.instruct({ do: 'unload-plugin', client: client.session, request, name });
       break;
     }
     case 'story':
@@ -89,8 +98,10 @@ export function takeAsk(tables: Tables, client: ClientState, message: Ask): void
       takeRetire(tables, client, request, message.params);
       break;
     case 'adaptive-target': {
-      const target = adaptiveTarget(tables, message.params.targetDurationMs);
-      outbox.toClient(client, reply(request, target, null));
+      const { targetDurationMs, coolDownMs } = message.params;
+      const { requirements, target } = adaptiveTarget(tables, targetDurationMs);
+      const cooled = client.targets.add(target, nowMs, coolDownMs);
+      outbox.toClient(client, reply(request, { requirements, target: cooled }, null));
       break;
     }
     case 'workers-to-close': {
@@ -103,7 +114,7 @@ export function takeAsk(tables: Tables, client: ClientState, message: Ask): void
   }
 }
 
-/** A plugin that a client asked for is there, or is not to be had. */
+/** A plugin that a client asked for is there, or gone, or is not to be had. */
 export function answerPluginLoaded(tables: Tables, event: PluginLoaded): void {
   const { client: session, request, isNew, failure: why } = event;
   const client = tables.clients.get(session);

@@ -43,6 +43,7 @@ export function internRequirement(
     isLoose,
     isPlain: need.threads === 1 && need.needs.length === 0,
     fits: new Set(),
+    slots: 0,
     preferred: new Set(),
     queue: new ReadyQueue(tables.sharedLane),
     ready: 0,
@@ -50,6 +51,7 @@ export function internRequirement(
     isFresh: false,
     blockedSinceMs: null,
     reserved: null,
+    reservedAtMs: 0,
   };
   for (const worker of tables.accepting) matchWorker(requirement, worker);
   tables.requirements.set(id, requirement);
@@ -71,6 +73,7 @@ export function matchWorker(requirement: Requirement, worker: WorkerState): bool
   const isNamed = isNamedBy(requirement, worker);
   if (!isNamed && !isLoose) return false;
   if (isNamed && isLoose) preferred.add(worker);
+  if (!fits.has(worker)) requirement.slots += worker.nthreads;
   fits.add(worker);
   return fits.size === 1;
 }
@@ -79,7 +82,9 @@ export function matchWorker(requirement: Requirement, worker: WorkerState): bool
 export function unmatchWorker(requirement: Requirement, worker: WorkerState): boolean {
   requirement.preferred.delete(worker);
   if (requirement.reserved === worker) requirement.reserved = null;
-  return requirement.fits.delete(worker) && requirement.fits.size === 0;
+  if (!requirement.fits.delete(worker)) return false;
+  requirement.slots -= worker.nthreads;
+  return requirement.fits.size === 0;
 }
 
 /** Whether the worker, when empty, has all the requirement asks for. */
@@ -96,6 +101,12 @@ export function isNamedBy(
   return workers.some(
     (wanted) => wanted === hello.name || wanted === hello.host || isAddress(wanted, hello.address),
   );
+}
+
+/** Whether a worker is kept clear for a task that found no room. */
+export function isReserved({ requirements }: Tables, worker: WorkerState): boolean {
+  for (const { reserved } of requirements.values()) if (reserved === worker) return true;
+  return false;
 }
 
 /** `host:port` names what `tcp://host:port` does. */

@@ -6,6 +6,9 @@ import type { TaskState } from './state.ts';
 /** Entries and bytes of values after which a message is full and another is begun. */
 const ENTRIES_MAX = 65_536;
 const BYTES_MAX = 4_194_304;
+/** Workers that are searched one by one; with more, an index is made. */
+const SEARCHED_MAX = 16;
+const NO_BYTES = new Uint8Array(0);
 
 /** Results for one client, growing. */
 export class ResultsBatch {
@@ -15,7 +18,9 @@ export class ResultsBatch {
   readonly #durationsUs: number[] = [];
   readonly #ranOn: number[] = [];
   readonly #workers: string[] = [];
-  #bytes = new Uint8Array(256);
+  /** Places in `workers`, once there are many. */
+  #places: Map<string, number> | null = null;
+  #bytes = NO_BYTES;
   #end = 0;
 
   /** Whether another message is to be begun. */
@@ -31,10 +36,7 @@ export class ResultsBatch {
     if (value !== null) this.#append(value, start, end);
     this.#ends.push(this.#end);
     let worker = this.#workers.length - 1;
-    if (this.#workers[worker] !== task.ranOn) {
-      worker = this.#workers.indexOf(task.ranOn);
-      if (worker < 0) worker = this.#workers.push(task.ranOn) - 1;
-    }
+    if (this.#workers[worker] !== task.ranOn) worker = this.#place(task.ranOn);
     this.#ranOn.push(worker);
   }
 
@@ -43,12 +45,26 @@ export class ResultsBatch {
     return results({
       ids: this.#ids,
       sizes: this.#sizes,
-      values: this.#bytes.slice(0, this.#end),
+      values: this.#end === this.#bytes.byteLength ? this.#bytes : this.#bytes.slice(0, this.#end),
       ends: this.#ends,
       durationsUs: this.#durationsUs,
       ranOn: this.#ranOn,
       workers: this.#workers,
     });
+  }
+
+  /** Index of a worker, which is added where it is new. */
+  #place(worker: string): number {
+    const workers = this.#workers;
+    const places = this.#places;
+    const known = places === null ? workers.indexOf(worker) : (places.get(worker) ?? -1);
+    if (known >= 0) return known;
+    const place = workers.push(worker) - 1;
+    places?.set(worker, place);
+    if (workers.length === SEARCHED_MAX) {
+      this.#places = new Map(workers.map((name, index) => [name, index]));
+    }
+    return place;
   }
 
   #append(value: Uint8Array, start: number, end: number): void {

@@ -75,7 +75,7 @@ export function advanceDrain(tables: Tables): void {
   while (advanceRetirements(tables)) advanceCopies(tables);
 }
 
-/** Returns whether copies are to be made. */
+/** Returns whether copies are to be looked at. */
 function advanceRetirements(tables: Tables): boolean {
   let isCopying = false;
   for (const retirement of tables.retirements) {
@@ -93,6 +93,8 @@ function advanceRetirements(tables: Tables): boolean {
       tables.outbox.instruct({ do: 'drop-worker', worker: worker.session, reason });
       removeWorker(tables, worker, reason);
       settleOne(tables, retirement, null);
+      // What was on its way to it goes elsewhere.
+      isCopying = true;
     }
   }
   return isCopying;
@@ -150,6 +152,8 @@ function begin(
 
 function finishRuns(tables: Tables, retirement: Retirement): void {
   const { worker, deadlineMs } = retirement;
+  // Values on their way to it would be lost with it, and are soon there.
+  if (tables.scatters.areBoundFor(worker)) return;
   if (worker.runs.size > 0 && tables.nowMs < deadlineMs) return;
   copyOut(tables, retirement, unsafe(worker));
 }

@@ -15,7 +15,8 @@ const HOLDERS_MAX = 8;
 
 /** Runs of one block for one worker, growing. */
 export class RunBatch {
-  readonly #block: Block;
+  /** Of which all tasks are. */
+  readonly block: Block;
   readonly #indices: number[] = [];
   readonly #runs: number[] = [];
   #attempts: number[] | null = null;
@@ -24,7 +25,7 @@ export class RunBatch {
   #inputBytes = 0;
 
   constructor(block: Block) {
-    this.#block = block;
+    this.block = block;
   }
 
   /** Whether another message is to be begun. */
@@ -42,7 +43,7 @@ export class RunBatch {
     this.#dependencies?.push(this.#inputs(task, worker));
     this.#indices.push(index);
     this.#runs.push(runId);
-    this.#argBytes += argEnd(this.#block, index) - argStart(this.#block, index);
+    this.#argBytes += argEnd(this.block, index) - argStart(this.block, index);
   }
 
   /** Small values come along, unless the worker has them; others are named with their holders. */
@@ -62,7 +63,7 @@ export class RunBatch {
 
   /** The message. */
   build(): Run {
-    const { naming, first, fn, requirement, timeoutMs } = this.#block;
+    const { naming, first, fn, requirement, timeoutMs } = this.block;
     const from = naming.indexFrom;
     const { args, ends } = this.#arguments();
     return run({
@@ -84,7 +85,7 @@ export class RunBatch {
 
   /** Consecutive tasks share one view of the block's arguments; others are put together. */
   #arguments(): { readonly args: Uint8Array; readonly ends: readonly number[] } {
-    const block = this.#block;
+    const block = this.block;
     const indices = this.#indices;
     const firstIndex = indices[0] ?? 0;
     const ends: number[] = [];

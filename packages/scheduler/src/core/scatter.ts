@@ -30,6 +30,7 @@ const OPTIONS = {
   retryDelayMs: 0,
   retryOn: [],
   rerunOnLoss: true,
+  speculate: null,
 } as const;
 
 /**

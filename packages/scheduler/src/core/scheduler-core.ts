@@ -29,6 +29,7 @@ import { dropSurplus } from './replication.ts';
 import { internRequirement } from './requirements.ts';
 import { advanceDrain, restartPaused } from './retire.ts';
 import { placeScatters, takeScatter } from './scatter.ts';
+import { speculate } from './speculation.ts';
 import { ClientState } from './state.ts';
 import type { Submission, WorkerState } from './state.ts';
 import { steal } from './stealing.ts';
@@ -63,6 +64,8 @@ export interface SchedulerStatistics {
   /** Unstarted runs that idle workers got from loaded ones, and that these would not give up. */
   readonly runsMoved: number;
   readonly runsKept: number;
+  /** Second runs begun beside slow ones. */
+  readonly runsCopied: number;
   /** Small results kept, and what they are counted as. */
   readonly values: number;
   readonly valueBytes: number;
@@ -125,6 +128,7 @@ export class SchedulerCore {
     const { nextRun: firstNew } = tables;
     place(tables);
     steal(tables, firstNew);
+    speculate(tables);
     settle(tables);
     answerWorkersAwaited(tables);
     checkTime(tables);
@@ -154,6 +158,7 @@ export class SchedulerCore {
       staleReports: this.#tables.staleReports,
       runsMoved: this.#tables.runsMoved,
       runsKept: this.#tables.runsKept,
+      runsCopied: this.#tables.runsCopied,
       values: values.count,
       valueBytes: values.bytes,
       shared: sharedCount(this.#tables),
@@ -308,9 +313,9 @@ export class SchedulerCore {
         break;
       case 'lost':
         takeLost(tables, worker, message);
+        break;
       case 'run-usage':
         takeRunUsage(worker, message);
-        break;
         break;
       case 'acquire-failed':
         takeAcquireFailed(tables, worker, message);

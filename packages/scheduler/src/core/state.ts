@@ -9,17 +9,23 @@ import type {
   Failure,
   ResourceAmounts,
   RunUsage,
+  Speculation,
   TaskOptions,
   TaskStateName,
   WorkerHello,
   WorkerMetrics,
 } from '@farm/protocol/core';
 
+import { AscendingMap } from './collections/ascending-map.ts';
+import { NumberedSet } from './collections/numbered-set.ts';
 import type { OneOrMany } from './collections/one-or-many.ts';
 import type { RangeTable } from './collections/range-table.ts';
+import { CoolDown } from './cool-down.ts';
 import type { Death } from './deaths.ts';
 import type { Prefix } from './durations.ts';
+import type { Homes } from './homes.ts';
 import { nameAt, type Naming } from './naming.ts';
+import type { ClientBatch, WorkerLine } from './outbox.ts';
 import type { Lane, ReadyQueue } from './ready-queue.ts';
 import type { ResourceNeed, ResourcePool } from './resources.ts';
 import type { Span } from './spans.ts';
@@ -67,6 +73,8 @@ export interface Requirement {
   readonly isPlain: boolean;
   /** Workers that could run it when empty. */
   readonly fits: Set<WorkerState>;
+  /** Slots of those. */
+  slots: number;
   /** Those of `fits` that a loose restriction names. */
   readonly preferred: Set<WorkerState>;
   readonly queue: ReadyQueue;
@@ -80,6 +88,8 @@ export interface Requirement {
   blockedSinceMs: number | null;
   /** The worker kept clear for it. */
   reserved: WorkerState | null;
+  /** When that was chosen. */
+  reservedAtMs: number;
 }
 
 /** A place in a queue: one task, or all tasks of a block from its cursor on. */
@@ -108,6 +118,8 @@ export class Block {
   readonly order: number;
   /** Burst of submits it belongs to: earlier ones are placed first, see `order.ts`. */
   generation: number;
+  /** Tasks it was submitted from: 1 where a task did, 2 where one did that a task submitted, … */
+  readonly nesting: number;
   /** Whose share of the workers it counts to. */
   readonly lane: Lane;
   readonly naming: Naming;
@@ -119,6 +131,8 @@ export class Block {
   readonly retryDelayMs: number;
   readonly retryOn: readonly string[];
   readonly rerunOnLoss: boolean;
+  /** When a second run is begun beside a slow one; null for never. */
+  readonly speculate: Speculation | null;
   /** Its tasks are values that a client handed over: they have no lineage. */
   readonly isScattered: boolean;
   readonly args: Uint8Array;
@@ -138,6 +152,8 @@ export class Block {
   cursor: number;
   /** Tasks that are queued and have no record of their own. */
   unmade = 0;
+  /** Which part of it each worker takes; null where that does not matter. */
+  homes: Homes | null = null;
   values: ValueArena | null = null;
   /** Where its tasks are counted; null where the user gave no names. */
   readonly span: Span | null;
@@ -146,6 +162,7 @@ export class Block {
     readonly first: number;
     readonly order: number;
     readonly generation?: number;
+    readonly nesting?: number;
     readonly naming: Naming;
     readonly fn: FunctionState;
     readonly options: Omit<TaskOptions, 'resources' | 'workers' | 'allowOtherWorkers' | 'spans'>;
@@ -162,6 +179,7 @@ export class Block {
     this.count = count;
     this.order = fields.order;
     this.generation = fields.generation ?? 0;
+    this.nesting = fields.nesting ?? 0;
     this.lane = fields.owner.lane;
     this.naming = fields.naming;
     this.fn = fields.fn;
@@ -171,6 +189,8 @@ export class Block {
     this.retryDelayMs = fields.options.retryDelayMs;
     this.retryOn = fields.options.retryOn;
     this.rerunOnLoss = fields.options.rerunOnLoss;
+    // What must not run twice does not run twice at once.
+    this.speculate = this.rerunOnLoss ? fields.options.speculate : null;
     this.isScattered = fields.isScattered ?? false;
     this.span = fields.span ?? null;
     this.requirement = fields.requirement;
@@ -220,6 +240,10 @@ export class Trouble {
   isCondemned = false;
   /** Where its last run failed: another worker is preferred. */
   avoided: WorkerState | null = null;
+  /** Its second run, beside `TaskState.assignment` and on another worker; null for none. */
+  copy: Assignment | null = null;
+  /** Second runs begun so far. */
+  copies = 0;
 }
 
 /** One run of a task on a worker, from assignment until the worker says it is over. */
@@ -317,17 +341,8 @@ export interface Away {
 
 /** A connected worker. */
 export class WorkerState {
-  /** The session's name, chosen by the shell. */
-  readonly session: string;
-  readonly hello: WorkerHello;
-  readonly name: string;
+  // What each run needs comes first, and so lies together in memory: there may be thousands.
   readonly nthreads: number;
-  readonly pool: ResourcePool;
-  /** Runs that are not over, given up ones too, in order of assignment. */
-  readonly runs: Map<number, Assignment> = new Map();
-  readonly holds: Set<TaskState> = new Set();
-  /** Numbers of functions it was told. */
-  readonly functions: Set<number> = new Set();
   /** Slots assigned; above `nthreads` where runs were sent ahead. */
   threadsUsed = 0;
   /** Those of them that long runs take, or runs of unknown duration. */
@@ -336,6 +351,27 @@ export class WorkerState {
   occupancyUs = 0;
   /** It has more runs than slots. */
   isLoaded = false;
+  /** Number of the last placement pass that gave it something, or looked whether it may. */
+  pass = 0;
+  /** Runs that are not over, given up ones too, in order of assignment. */
+  readonly runs: AscendingMap<Assignment> = new AscendingMap();
+  readonly holds: NumberedSet<TaskState> = new NumberedSet();
+  /** What is to be said to it, see `outbox.ts`; null for nothing. */
+  outgoing: WorkerLine | null = null;
+  heardMs: number;
+  /** Numbers of functions it was told. */
+  readonly functions: Set<number> = new Set();
+  /** The session's name, chosen by the shell. */
+  readonly session: string;
+  readonly hello: WorkerHello;
+  readonly name: string;
+  readonly pool: ResourcePool;
+  /** Runs that take resources or several slots. */
+  specialRuns = 0;
+  /** Those of them that its last heartbeat did not name, and since when; null where all began. */
+  stalled: Map<number, number> | null = null;
+  /** When it last said what it executes, while it had such runs. */
+  beatMs = 0;
   /** Expected work that is being taken away from it. */
   outgoingUs = 0;
   /** Expected work, and number of runs, that are being taken from others for it. */
@@ -354,10 +390,9 @@ export class WorkerState {
   away: Away | null = null;
   /** It gets no new runs while it is short of memory, see `pausing.ts`. */
   isPaused = false;
-  metrics: WorkerMetrics | null = null;
   /** When that began, or a restart for it was last tried. */
   pausedSinceMs = 0;
-  heardMs: number;
+  metrics: WorkerMetrics | null = null;
 
   constructor(session: string, hello: WorkerHello, pool: ResourcePool, nowMs: number) {
     this.session = session;
@@ -391,10 +426,14 @@ export class ClientState {
   readonly functions: Set<FunctionState> = new Set();
   /** It has lost its connection, see `away.ts`. */
   away: Away | null = null;
+  /** What is to be said to it, see `outbox.ts`; null for nothing. */
+  outgoing: ClientBatch[] | null = null;
   /** Its share of the workers. */
   readonly lane: Lane;
   /** Its last generation, and when it submitted last; null before it has. */
   burst: { readonly number: number; readonly lastMs: number } | null = null;
+  /** Adaptive targets it was told. */
+  readonly targets: CoolDown = new CoolDown();
 
   constructor(session: string, hello: ClientHello, futures: RangeTable<Submission>, lane: Lane) {
     this.session = session;

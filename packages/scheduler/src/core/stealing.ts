@@ -9,13 +9,14 @@
  * round trip (after Dask's `stealing.py`, whose levels of cost are not needed here: the queue of a
  * worker is short).
  */
-import { hasItem } from './collections/one-or-many.ts';
 import { tellFunction } from './functions.ts';
 import { canHold, inputBytes } from './input-size.ts';
+import { isReserved } from './requirements.ts';
+import { moveStalled } from './stalled.ts';
 import type { Assignment, Requirement, TaskState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 import { assign, sendBackUnstarted } from './transitions.ts';
-import { transferUs } from './transfer.ts';
+import { bringUs } from './transfer.ts';
 import { beginMove, endMove, fitsNow, isLong } from './workload.ts';
 
 /** Loaded workers looked at in one round, the most loaded first. */
@@ -31,9 +32,13 @@ const RUNS_MAX = 512;
  */
 export function steal(tables: Tables, firstNew: number): void {
   const { stealIntervalMs } = tables.config;
-  if (tables.idle.size === 0 || tables.loaded.size === 0 || stealIntervalMs === null) return;
+  const { idle, loaded, stalled } = tables;
+  if (idle.size === 0 || (loaded.size === 0 && stalled.size === 0)) return;
+  if (stealIntervalMs === null) return;
   if (tables.nowMs < tables.stealAtMs || tables.closing !== null) return;
   tables.stealAtMs = tables.nowMs + stealIntervalMs;
+  moveStalled(tables);
+  if (loaded.size === 0) return;
   const thieves = findThieves(tables);
   if (thieves.length === 0) return;
   for (const victim of findVictims(tables)) takeFrom(tables, victim, thieves, firstNew);
@@ -143,7 +148,10 @@ function findThief(
   return best;
 }
 
-/** Whether a worker may get a run that was another's: a long one only where a slot is free. */
+/**
+ * Whether a worker may get a run that was another's: a long one only where a slot is free, one that
+ * takes more than a slot only where all of that is.
+ */
 function canTake(
   tables: Tables,
   thief: WorkerState,
@@ -151,28 +159,15 @@ function canTake(
   isKeeping: boolean,
 ): boolean {
   if (!requirement.fits.has(thief) || isReserved(tables, thief)) return false;
+  if (!requirement.isPlain) return fitsNow(thief, requirement);
   const isFree = thief.threadsUsed + thief.incomingRuns < thief.nthreads;
   return isFree ? fitsNow(thief, requirement) : !isKeeping;
-}
-
-function isReserved({ requirements }: Tables, worker: WorkerState): boolean {
-  for (const { reserved } of requirements.values()) if (reserved === worker) return true;
-  return false;
 }
 
 /** How long what is assigned to a worker, but for a part, keeps one of its slots. */
 function waitUs(worker: WorkerState, exceptUs: number): number {
   const { occupancyUs, outgoingUs, incomingUs, nthreads } = worker;
   return Math.max(0, occupancyUs - outgoingUs + incomingUs - exceptUs) / nthreads;
-}
-
-/** How long it takes to bring the inputs of a task to a worker. */
-function bringUs(tables: Tables, { dependencies }: TaskState, worker: WorkerState): number {
-  let us = 0;
-  for (const input of dependencies) {
-    if (!hasItem(input.holders, worker)) us += transferUs(tables, input);
-  }
-  return us;
 }
 
 /** What asking for a run costs at least: about two round trips. */

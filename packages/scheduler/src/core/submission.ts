@@ -5,7 +5,7 @@ import { addBlock, findKey, keysTaken } from './blocks.ts';
 import { withItem } from './collections/one-or-many.ts';
 import { countTasks } from './durations.ts';
 import type { Naming } from './naming.ts';
-import { generationOf, rankBehind } from './order.ts';
+import { rankBehind, seniorityOf } from './order.ts';
 import { observe, observedClient } from './observations.ts';
 import { enqueueBlock } from './queueing.ts';
 import { valueOf } from './replicas.ts';
@@ -68,7 +68,7 @@ function create(tables: Tables, client: ClientState, message: Submit, fn: Functi
   const block = new Block({
     first: tables.nextTask,
     order: tables.nextBlock++,
-    generation: generationOf(tables, client),
+    ...seniorityOf(tables, client, parentOf(tables, message)),
     naming,
     fn,
     options,
@@ -154,6 +154,12 @@ function isErredKey(tables: Tables, key: string): boolean {
   return place?.block.tasks[place.index]?.state === 'erred';
 }
 
+/** The block of the running task that submits; null where none does. */
+function parentOf(tables: Tables, { parent }: Submit): Block | null {
+  const place = parent === null ? undefined : findKey(tables, parent);
+  return place?.block.tasks[place.index]?.state === 'processing' ? place.block : null;
+}
+
 /** A new task can never run. */
 function refuse(task: TaskState, why: Failure): void {
   const trouble = troubleOf(task);
@@ -197,11 +203,15 @@ function references({ depsColumn, depEndsColumn }: Submit, index: number): numbe
 }
 
 /** What is wrong with options that are no resources; null where nothing is. */
-function findSenseless({ priority, retries, timeoutMs, retryDelayMs }: TaskOptions): string | null {
+function findSenseless(options: TaskOptions): string | null {
+  const { priority, retries, timeoutMs, retryDelayMs, speculate } = options;
   if (!Number.isFinite(priority)) return `priority is ${priority}: give a finite number`;
   if (Number.isNaN(retries) || retries < 0) return `retries is ${retries}: give a number from 0`;
   if (!(retryDelayMs >= 0 && retryDelayMs < Infinity)) {
     return `retryDelayMs is ${retryDelayMs}: give a number from 0`;
+  }
+  if (speculate !== null && !speculate.every((amount) => amount >= 0 && amount < Infinity)) {
+    return `speculate is ${speculate.join(', ')}: give numbers from 0`;
   }
   if (timeoutMs === null || timeoutMs > 0) return null;
   return `timeoutMs is ${timeoutMs}: give a number above 0, or null for no limit`;

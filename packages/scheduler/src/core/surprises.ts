@@ -1,4 +1,5 @@
 /** Runs that take far longer than expected, as heartbeats show. */
+import { noteStraggler } from './speculation.ts';
 import type { Assignment } from './state.ts';
 import type { Tables } from './tables.ts';
 import { reestimate } from './workload.ts';
@@ -19,7 +20,9 @@ export function noteExecution(tables: Tables, assignment: Assignment): void {
   // What waits for others takes as long as they do.
   if (assignment.isSeceded) return;
   const elapsedUs = (nowMs - assignment.executingSinceMs) * 1_000;
-  if (task === null || elapsedUs <= DOUBT_FACTOR * assignment.expectedUs) return;
+  if (task === null) return;
+  if (task.block.speculate !== null) noteStraggler(tables, assignment, elapsedUs);
+  if (elapsedUs <= DOUBT_FACTOR * assignment.expectedUs) return;
   reestimate(assignment, DOUBT_FACTOR * elapsedUs);
   const { prefix } = task.block.fn;
   if (prefix.meanUs === null || elapsedUs <= DOUBT_FACTOR * prefix.meanUs) return;

@@ -1,4 +1,5 @@
 import { Heap } from './collections/heap.ts';
+import { IdleWorkers } from './collections/idle-workers.ts';
 import { RangeTable } from './collections/range-table.ts';
 import type { ResolvedConfig } from './config.ts';
 import { Coordination } from './coordination/coordination.ts';
@@ -11,6 +12,7 @@ import { Outbox } from './outbox.ts';
 import { PendingScatters } from './pending-scatters.ts';
 import { Lane } from './ready-queue.ts';
 import type {
+  Assignment,
   Block,
   ClientState,
   FunctionState,
@@ -54,11 +56,15 @@ export class Tables {
   /** Those that get new runs, in order of arrival. */
   readonly accepting: Set<WorkerState> = new Set();
   /** Those of `accepting` with a free slot; whoever got a run last comes last. */
-  readonly idle: Set<WorkerState> = new Set();
+  readonly idle: IdleWorkers = new IdleWorkers();
   /** Workers with room that placement has not looked at. */
   readonly dirty: Set<WorkerState> = new Set();
   /** Those of `accepting` with more runs than slots. */
   readonly loaded: Set<WorkerState> = new Set();
+  /** Those of `accepting` with runs that should have begun, see `stalled.ts`. */
+  readonly stalled: Set<WorkerState> = new Set();
+  /** Placement passes so far. */
+  passes = 0;
   /** Slots of the accepting workers. */
   slots = 0;
 
@@ -73,6 +79,10 @@ export class Tables {
   /** Runs that were taken from a loaded worker, and that it would not give up. */
   runsMoved = 0;
   runsKept = 0;
+  /** Runs of tasks that may be copied, and that take much longer than expected. */
+  readonly stragglers: Set<Assignment> = new Set();
+  /** Second runs begun beside slow ones. */
+  runsCopied = 0;
   /** When loaded and idle workers are compared next. */
   stealAtMs = 0;
 

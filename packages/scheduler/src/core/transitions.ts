@@ -8,6 +8,7 @@ import type { Failure, TaskStateName } from '@farm/protocol/core';
 
 import { eachItem, withoutItem } from './collections/one-or-many.ts';
 import { dropBlock } from './blocks.ts';
+import { stopCopy } from './copy-runs.ts';
 import { condemnation } from './deaths.ts';
 import { countTasks } from './durations.ts';
 import { hastenInputs } from './order.ts';
@@ -50,12 +51,18 @@ export function review(tables: Tables, task: TaskState): void {
 /** Moves every task under review until its state agrees with its conditions. */
 export function settle(tables: Tables): void {
   if (tables.reviews.length === 0) return;
-  let stepsLeft = STEPS_MIN + STEPS_PER_TASK * knownTasks(tables);
+  let stepsLeft = STEPS_MIN;
+  let isBounded = false;
   for (let task = tables.reviews.pop(); task !== undefined; task = tables.reviews.pop()) {
     for (let to = nextState(task); to !== null; to = nextState(task)) {
       const edge = EDGES[task.state][to];
       invariant(edge !== undefined, `no edge from ${task.state} to ${to} (${task.key})`);
-      invariant(stepsLeft-- > 0, `${task.key} changes state for ever, last to ${to}`);
+      if (stepsLeft-- <= 0) {
+        // Few get here: only now the tasks are counted.
+        invariant(!isBounded, `${task.key} changes state for ever, last to ${to}`);
+        stepsLeft = STEPS_PER_TASK * knownTasks(tables);
+        isBounded = true;
+      }
       edge(tables, task);
     }
   }
@@ -174,7 +181,9 @@ export function arrive(tables: Tables, task: TaskState, worker: WorkerState): vo
 export function fail(tables: Tables, task: TaskState, why: Failure): void {
   const run = task.assignment?.run ?? null;
   task.assignment = null;
-  troubleOf(task).failure = why;
+  const trouble = troubleOf(task);
+  trouble.failure = why;
+  trouble.delayedUntilMs = null;
   task.waitingOn = 0;
   move(tables, task, 'erred', run, why.worker);
   eachWant(task, (client, id) => tables.outbox.failed(client, id, why));
@@ -319,8 +328,8 @@ function whyNotAgain(tables: Tables, task: TaskState): Failure | null {
   }
   if (block.rerunOnLoss || ranOn === '') return null;
   const why =
-    `the result of ${key} was lost with its worker, and it must not run twice (rerunOnLoss is ` +
-    'false): look at what it did, then submit it anew';
+    `${key} has run, its result is lost or was released, and it must not run twice (rerunOnLoss ` +
+    'is false): look at what it did, then submit it anew';
   return failure('ERR_LOST_DATA', why, key, ranOn, null);
 }
 
@@ -345,6 +354,7 @@ function readyToReleased(tables: Tables, task: TaskState): void {
 function processingToReleased(tables: Tables, task: TaskState): void {
   const { assignment } = task;
   invariant(assignment !== null, `${task.key} is processing nowhere`);
+  stopCopy(tables, task);
   // The slot stays taken until the worker says that the run is over.
   assignment.task = null;
   task.assignment = null;

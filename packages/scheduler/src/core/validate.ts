@@ -7,6 +7,8 @@ import type { Prefix } from './durations.ts';
 import { noTasks } from './task-counts.ts';
 import type { TaskCounts } from './task-counts.ts';
 import { isInBlockQueue } from './queueing.ts';
+import { hasCapacity, isNamedBy } from './requirements.ts';
+import { isInTheWay } from './reservation.ts';
 import type { Span } from './spans.ts';
 import { GONE, WANTED } from './state.ts';
 import type { Block, Requirement, TaskState, WorkerState } from './state.ts';
@@ -67,6 +69,9 @@ export function validateTables(tables: Tables): void {
   for (const span of tables.spans) validateSpan(span, bySpan.get(span) ?? noTasks());
   validateMoves(tables);
   validateData(tables);
+  for (const { worker, run } of tables.stragglers) {
+    invariant(worker.runs.has(run), `run ${run} is over and counts as slow`);
+  }
   invariant(tables.moved.length === 0, 'tasks are under way');
   invariant(tables.reviews.length === 0, 'tasks are under review');
   invariant(tables.slots === sum([...tables.accepting], ({ nthreads }) => nthreads), 'slots');
@@ -100,6 +105,7 @@ function validateBlock(
     }
   }
   invariant(alive > 0, `${naming.key} has no tasks left`);
+  invariant(block.generation < tables.nextGeneration, `${naming.key} comes after what is to come`);
   invariant(alive === block.alive, `${naming.key} has ${alive} tasks, counted ${block.alive}`);
   invariant(unmade === block.unmade, `${naming.key}: ${unmade} unmade, counted ${block.unmade}`);
   invariant(tables.requirements.get(requirement.id) === requirement, `${naming.key}: requirement`);
@@ -151,6 +157,7 @@ function validateTask(tables: Tables, task: TaskState): void {
     invariant(assignment.task === task, `run ${assignment.run} is not of ${key}`);
     invariant(assignment.worker.runs.get(assignment.run) === assignment, `${key}: unknown run`);
   }
+  validateCopy(task);
   const isHeld = holders !== null || task.valueAt >= 0;
   invariant((state === 'memory') === isHeld, `${key} is ${state}, held: ${isHeld}`);
   for (const worker of eachItem(holders)) {
@@ -158,6 +165,17 @@ function validateTask(tables: Tables, task: TaskState): void {
     invariant(tables.workers.get(worker.session) === worker, `${key} is held by ${worker.name}`);
   }
   invariant(state !== 'erred' || (task.trouble?.failure ?? null) !== null, `${key} erred: why?`);
+}
+
+/** A second run is beside a first one, and on another worker. */
+function validateCopy({ key, block, assignment, trouble }: TaskState): void {
+  const copy = trouble?.copy ?? null;
+  if (copy === null) return;
+  const { run, task, worker } = copy;
+  invariant(assignment !== null && assignment.run !== run, `${key}: run ${run} is a copy of none`);
+  invariant(assignment.worker !== worker, `${key} runs twice on ${worker.name}`);
+  invariant(worker.runs.get(run) === copy && task?.key === key, `${key}: run ${run} is unknown`);
+  invariant(block.rerunOnLoss && block.speculate !== null, `${key} runs twice and must not`);
 }
 
 function validateWorker(tables: Tables, worker: WorkerState): void {
@@ -176,7 +194,7 @@ function validateWorker(tables: Tables, worker: WorkerState): void {
       used.set(name, (used.get(name) ?? 0) + units);
     }
     invariant(
-      task === null || task.assignment?.run === run,
+      task === null || task.assignment?.run === run || task.trouble?.copy?.run === run,
       `${name}: run ${run} is not its task's`,
     );
   }
@@ -185,6 +203,8 @@ function validateWorker(tables: Tables, worker: WorkerState): void {
     invariant(units === worker.pool.used(resource), `${name}: ${resource} is not accounted`);
     invariant(units <= worker.pool.capacity(resource), `${name}: ${resource} is above capacity`);
   }
+  const special = sum(runs, ({ requirement }) => (requirement.isPlain ? 0 : 1));
+  invariant(special === worker.specialRuns, `${name}: ${special} runs take more than a slot`);
   const beyondPlain = sum(slotted, ({ requirement }) =>
     requirement.isPlain ? 0 : requirement.threads,
   );
@@ -201,6 +221,7 @@ function validateWorker(tables: Tables, worker: WorkerState): void {
   invariant(tables.idle.has(worker) === isIdle, `${name}: idle`);
   const isLoaded = isAccepting && worker.threadsUsed > worker.nthreads;
   invariant(tables.loaded.has(worker) === isLoaded, `${name}: loaded`);
+  invariant(isAccepting || !tables.stalled.has(worker), `${name}: stalled`);
 }
 
 function validateRequirement(tables: Tables, requirement: Requirement, ready: number): void {
@@ -209,11 +230,21 @@ function validateRequirement(tables: Tables, requirement: Requirement, ready: nu
   invariant(id === '' || blocks > 0, `${id} is needed by no block`);
   for (const worker of fits) invariant(tables.accepting.has(worker), `${id} fits a stranger`);
   for (const worker of preferred) invariant(fits.has(worker), `${id} prefers a misfit`);
+  const slots = [...fits].reduce((sum, { nthreads }) => sum + nthreads, 0);
+  invariant(slots === requirement.slots, `${id}: ${slots} slots, counted ${requirement.slots}`);
+  for (const worker of tables.accepting) {
+    const isAllowed = requirement.isLoose || isNamedBy(requirement, worker);
+    const isFit = isAllowed && hasCapacity(requirement, worker);
+    invariant(fits.has(worker) === isFit, `${worker.name} fits ${id}, or does not, and counts`);
+  }
   if (ready === 0 || tables.closing !== null) return;
   // No free worker while something fits, unless it is kept clear for a larger task.
   for (const worker of fits) {
     const isReserved = [...tables.requirements.values()].some(
-      (other) => other !== requirement && other.reserved === worker,
+      (other) =>
+        other !== requirement &&
+        other.reserved === worker &&
+        isInTheWay(worker, other, requirement),
     );
     invariant(isReserved || !fitsNow(worker, requirement), `${worker.name} is idle, ${id} fits`);
   }
@@ -268,9 +299,10 @@ function validateMoves(tables: Tables): void {
   const incoming = new Map<WorkerState, { us: number; runs: number }>();
   for (const victim of tables.workers.values()) {
     let outgoingUs = 0;
-    for (const { move, run, task } of victim.runs.values()) {
+    for (const { move, run, task, staysUntilMs } of victim.runs.values()) {
       if (move === null) continue;
       invariant(move.thief !== victim, `run ${run} is to move to where it is`);
+      invariant(staysUntilMs <= tables.nowMs, `run ${run} is to move, and to stay`);
       invariant(task === null || task.state === 'processing', `run ${run} moves, unassigned`);
       outgoingUs += move.expectedUs;
       const sum = incoming.get(move.thief) ?? { us: 0, runs: 0 };

@@ -3,6 +3,7 @@ const OVERHEAD_BYTES = 100;
 const ARENA_BYTES_MIN = 256;
 /** Dead bytes are reclaimed once there are this many, and more than live ones. */
 const DEAD_BYTES_MIN = 4_096;
+const NO_BYTES = new Uint8Array(0);
 
 /** Bounds how much all kept values take together. */
 export class ValueBudget {
@@ -45,7 +46,7 @@ export class ValueBudget {
  * its task. Bytes once handed out never change.
  */
 export class ValueArena {
-  #bytes = new Uint8Array(0);
+  #bytes = NO_BYTES;
   #end = 0;
   #live = 0;
 
@@ -80,7 +81,7 @@ export class ValueArena {
   remove(size: number): void {
     this.#live -= size;
     if (this.#live > 0) return;
-    this.#bytes = new Uint8Array(0);
+    this.#bytes = NO_BYTES;
     this.#end = 0;
   }
 

@@ -15,6 +15,7 @@ import type {
 } from '@farm/protocol/core';
 
 import { findTask } from './blocks.ts';
+import { hasOtherRun, keepWinner } from './copy-runs.ts';
 import { eachItem, hasItem } from './collections/one-or-many.ts';
 import { delay, retryDelayMs } from './delays.ts';
 import type { Prefix } from './durations.ts';
@@ -22,6 +23,7 @@ import { takePaused } from './pausing.ts';
 import { addHolder, removeHolder } from './replicas.ts';
 import { endTransfer, noteSurplus } from './replication.ts';
 import { landScatter } from './scatter.ts';
+import { noteStalled } from './stalled.ts';
 import type { Assignment, Block, TaskState, WorkerState } from './state.ts';
 import { keepRun, moveOn } from './stealing.ts';
 import { noteExecution } from './surprises.ts';
@@ -64,6 +66,7 @@ export function takeFinished(tables: Tables, worker: WorkerState, message: Finis
         count += 1;
         const size = sizes[i] ?? 0;
         totalBytes += size;
+        if (task.trouble !== null) keepWinner(tables, task, assignment);
         const { cause } = tables;
         if (assignment.usage !== null) tables.cause = `${cause}: ${taken(assignment.usage)}`;
         complete(tables, task, { worker, size, durationUs, values, start, end });
@@ -89,7 +92,7 @@ function taken({ peakBytes, cpuUs }: Pick<RunUsage, 'peakBytes' | 'cpuUs'>): str
 
 /** A run that failed: again while it has retries left, else for good. */
 export function takeRunFailed(tables: Tables, worker: WorkerState, message: RunFailed): void {
-  const task = endReported(tables, worker, message.run);
+  const task = endReported(tables, worker, message.run, `failed: ${message.failure.message}`);
   if (task === null) {
     tables.staleReports += 1;
     return;
@@ -124,7 +127,7 @@ function isWorthRetry({ retryOn }: Block, { code, name }: Failure): boolean {
 export function takeStopped(tables: Tables, worker: WorkerState, message: Stopped): void {
   for (const run of message.runs) {
     const thief = worker.runs.get(run)?.move?.thief ?? null;
-    const task = endReported(tables, worker, run);
+    const task = endReported(tables, worker, run, 'handed back');
     if (task === null) continue;
     if (thief !== null) moveOn(tables, task, thief);
     else if (worker.isPaused) sendBackUnstarted(tables, task);
@@ -191,7 +194,7 @@ export function takeInputMissing(tables: Tables, worker: WorkerState, message: I
     }
     review(tables, input);
   }
-  const task = endReported(tables, worker, message.run);
+  const task = endReported(tables, worker, message.run, 'an input was missing');
   if (task === null) return;
   const trouble = troubleOf(task);
   trouble.inputMisses += 1;
@@ -212,10 +215,19 @@ export function takeHeartbeat(tables: Tables, worker: WorkerState, message: Work
     const assignment = worker.runs.get(run);
     if (assignment !== undefined) noteExecution(tables, assignment);
   }
+  noteStalled(tables, worker);
 }
 
-/** Ends the run; returns its task, or null where it was given up or is unknown. */
-function endReported(tables: Tables, worker: WorkerState, run: number): TaskState | null {
+/**
+ * Ends a run that came to nothing; returns its task, or null where it was given up, is unknown, or
+ * the task has another run.
+ */
+function endReported(
+  tables: Tables,
+  worker: WorkerState,
+  run: number,
+  why: string,
+): TaskState | null {
   const assignment = worker.runs.get(run);
   if (assignment === undefined) return null;
   endRun(tables, assignment);
@@ -223,7 +235,8 @@ function endReported(tables: Tables, worker: WorkerState, run: number): TaskStat
     const { worker: holder, taskNumber } = assignment;
     dropCopy(tables, holder, taskNumber, findTask(tables, taskNumber));
   }
-  return assignment.task;
+  const { task } = assignment;
+  return task === null || hasOtherRun(tables, task, worker, why) ? null : task;
 }
 
 /** A run that was given up has left its result behind. */
@@ -243,7 +256,8 @@ function dropCopy(
 ): void {
   if (task !== undefined) {
     if (hasItem(task.holders, worker)) return;
-    const { assignment } = task;
+    const copy = task.trouble?.copy ?? null;
+    const assignment = copy?.worker === worker ? copy : task.assignment;
     // One that has just ended, without a result, is still the task's.
     if (assignment?.worker === worker && worker.runs.has(assignment.run)) {
       assignment.hasStaleCopy = true;

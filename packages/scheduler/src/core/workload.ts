@@ -27,6 +27,7 @@ export function beginRun(tables: Tables, task: TaskState, worker: WorkerState): 
   worker.threadsUsed += requirement.threads;
   if (assignment.isLong) worker.threadsLong += requirement.threads;
   worker.occupancyUs += assignment.expectedUs;
+  if (!requirement.isPlain) worker.specialRuns += 1;
   if (requirement.needs.length > 0) worker.pool.take(requirement.needs);
   updateIdle(tables, worker);
   return assignment;
@@ -36,7 +37,8 @@ export function beginRun(tables: Tables, task: TaskState, worker: WorkerState): 
 export function endRun(tables: Tables, assignment: Assignment): void {
   const { worker, requirement, run } = assignment;
   worker.runs.delete(run);
-  if (!assignment.isSeceded) freeSlots(assignment);
+  if (!assignment.isSeceded) freeSlots(tables, assignment);
+  if (!requirement.isPlain) worker.specialRuns -= 1;
   if (requirement.needs.length > 0) worker.pool.giveBack(requirement.needs);
   showRoom(tables, worker);
 }
@@ -44,16 +46,17 @@ export function endRun(tables: Tables, assignment: Assignment): void {
 /** The run waits for others: its slots are free again, its resources are not. */
 export function secedeRun(tables: Tables, assignment: Assignment): void {
   if (assignment.isSeceded) return;
-  freeSlots(assignment);
+  freeSlots(tables, assignment);
   assignment.isSeceded = true;
   // Nobody needs to ask for it: it has started.
   assignment.isExecuting = true;
   showRoom(tables, assignment.worker);
 }
 
-function freeSlots(assignment: Assignment): void {
+function freeSlots(tables: Tables, assignment: Assignment): void {
   const { worker, requirement } = assignment;
   if (assignment.move !== null) endMove(assignment);
+  if (tables.stragglers.size > 0) tables.stragglers.delete(assignment);
   worker.threadsUsed -= requirement.threads;
   if (assignment.isLong) worker.threadsLong -= requirement.threads;
   reestimate(assignment, 0);
@@ -88,16 +91,16 @@ export function pauseRuns(tables: Tables, worker: WorkerState): void {
   tables.slots -= worker.nthreads;
   tables.idle.delete(worker);
   tables.loaded.delete(worker);
+  tables.stalled.delete(worker);
   worker.isLoaded = false;
   tables.dirty.delete(worker);
 }
 
 /** Whether a task could start there now. */
 export function fitsNow(worker: WorkerState, requirement: Requirement): boolean {
-  return (
-    worker.threadsUsed + requirement.threads <= worker.nthreads &&
-    worker.pool.canHold(requirement.needs)
-  );
+  const { needs, threads } = requirement;
+  if (worker.threadsUsed + threads > worker.nthreads) return false;
+  return needs.length === 0 || worker.pool.canHold(needs);
 }
 
 /** Whether tasks of this mean duration keep a slot for longer than is worth waiting for. */

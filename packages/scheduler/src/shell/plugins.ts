@@ -45,7 +45,7 @@ export interface SchedulerPlugin {
   readonly name?: string;
   /** It was registered; called first, once. */
   start?(scheduler: SchedulerView): void;
-  /** The scheduler ends; called last, once. */
+  /** The scheduler ends, or it is unregistered; called last, once. */
   close?(): void;
   addWorker?(worker: ObservedWorker): void;
   removeWorker?(worker: ObservedDeparture): void;
@@ -135,6 +135,17 @@ export class PluginHost {
     return outcome;
   }
 
+  /**
+   * Closes a plugin, whoever asked for it. Those that are being registered are waited for.
+   *
+   * @returns Whether there was one of that name.
+   */
+  unregister(name: string): Promise<boolean> {
+    const outcome = this.#registering.then(() => this.#unregister(name));
+    this.#registering = outcome;
+    return outcome;
+  }
+
   /** Tells the plugins what happened. */
   observe({ kind, about }: Observation): void {
     for (const registered of this.#plugins.values()) {
@@ -171,6 +182,15 @@ export class PluginHost {
       this.#logger.warn(`${why}; it is not registered`);
       return { isNew: false, failure: failure(code, why, '', null, null) };
     }
+  }
+
+  #unregister(name: string): boolean {
+    const registered = this.#plugins.get(name);
+    if (registered === undefined) return false;
+    this.#plugins.delete(name);
+    this.#call(registered, 'close', () => registered.plugin.close?.());
+    this.#logger.info(`plugin ${name} is not registered any more`);
+    return true;
   }
 
   async #load({ name, module, args }: PluginParams): Promise<void> {

@@ -28,6 +28,7 @@ import { SchedulerCore } from '../core/index.ts';
 import type {
   Asker,
   LoadPlugin,
+  UnloadPlugin,
   RelayData,
   SchedulerEvent,
   SchedulerInstruction,
@@ -328,6 +329,9 @@ export class Scheduler implements AsyncDisposable {
       case 'load-plugin':
         void this.#loadPlugin(instruction);
         return;
+      case 'unload-plugin':
+        void this.#unloadPlugin(instruction);
+        return;
       case 'log':
         this.#logger[instruction.level](instruction.message);
         return;
@@ -388,6 +392,13 @@ export class Scheduler implements AsyncDisposable {
     const outcome = await this.#plugins.register(plugin);
     const { observing: observe } = this.#plugins;
     this.#push({ kind: 'plugin-loaded', nowMs: Date.now(), client, request, observe, ...outcome });
+  }
+
+  async #unloadPlugin({ client, request, name }: UnloadPlugin): Promise<void> {
+    const isNew = await this.#plugins.unregister(name);
+    const { observing: observe } = this.#plugins;
+    const about = { client, request, isNew, failure: null, observe };
+    this.#push({ kind: 'plugin-loaded', nowMs: Date.now(), ...about });
   }
 
   #finish(reason: string): void {

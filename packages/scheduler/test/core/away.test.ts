@@ -52,6 +52,20 @@ describe('a worker that is away', () => {
     expect(client.results().get(id)).toBe('r(x)');
   });
 
+  test('is shown as such, as is one that retires', () => {
+    const farm = new SchedulerHarness(LEASE);
+    const a = farm.worker('a');
+    const b = farm.worker('b');
+    const status = (): readonly string[] =>
+      farm.core.info(farm.nowMs).workers.map((worker) => worker.status);
+    expect(status()).toEqual(['running', 'running']);
+    a.cut();
+    b.leave();
+    expect(status()).toEqual(['away', 'retiring']);
+    a.mend();
+    expect(status()).toEqual(['running', 'retiring']);
+  });
+
   test('does not count for those who wait for workers', () => {
     const farm = new SchedulerHarness(LEASE);
     const client = farm.client('c');

@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
+import { AscendingMap } from '../../src/core/collections/ascending-map.ts';
 import { Heap } from '../../src/core/collections/heap.ts';
+import { NumberedSet } from '../../src/core/collections/numbered-set.ts';
 import {
   eachItem,
   hasItem,
@@ -74,6 +76,55 @@ test('a range table finds what a search through all ranges finds', () => {
         expect(table.size).toBe(model.length);
       }
       expect([...table]).toEqual(model.toSorted((a, b) => a.first - b.first));
+    }),
+  );
+});
+
+test('an ascending map is a map whose entries come in order', () => {
+  // A step adds the next key, or deletes (or fails to find) the one of that part of those so far.
+  const step = fc.oneof(fc.constant(null), fc.double({ min: 0, max: 1.1, noNaN: true }));
+  fc.assert(
+    fc.property(fc.array(step, { size: 'large' }), (steps) => {
+      const model = new Map<number, { readonly key: number }>();
+      const map = new AscendingMap<{ readonly key: number }>();
+      let last = 0;
+      for (const part of steps) {
+        const key = part === null ? (last += 3) : Math.floor(part * last);
+        if (part === null) {
+          map.set(key, { key });
+          model.set(key, map.get(key) ?? { key: NaN });
+        } else {
+          expect(map.delete(key)).toBe(model.delete(key));
+        }
+        expect(map.size).toBe(model.size);
+        expect(map.get(key)).toBe(model.get(key));
+        expect(map.has(key)).toBe(model.has(key));
+      }
+      expect([...map.values()]).toEqual([...model.values()]);
+      map.clear();
+      expect([map.size, [...map.values()]]).toEqual([0, []]);
+    }),
+  );
+});
+
+test('a numbered set is a set', () => {
+  const items = Array.from({ length: 64 }, (_, index) => ({ number: 1_000 + index * 7 }));
+  const step = fc.tuple(fc.boolean(), fc.constantFrom(...items));
+  fc.assert(
+    fc.property(fc.array(step, { size: 'large' }), (steps) => {
+      const model = new Set<{ number: number }>();
+      const set = new NumberedSet<{ number: number }>();
+      for (const [isAdded, item] of steps) {
+        if (isAdded) {
+          set.add(item);
+          model.add(item);
+        } else {
+          expect(set.delete(item)).toBe(model.delete(item));
+        }
+        expect(set.size).toBe(model.size);
+      }
+      for (const item of items) expect(set.has(item)).toBe(model.has(item));
+      expect(new Set(set)).toEqual(model);
     }),
   );
 });

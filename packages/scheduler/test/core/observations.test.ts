@@ -85,3 +85,12 @@ test('a client that wants a plugin is told once it is there, or why it is not', 
   client.lose();
   farm.handle({ ...event, isNew: false, failure: why, observe: 'nothing' });
 });
+
+test('a client that wants a plugin to end is told whether there was one', () => {
+  const farm = new SchedulerHarness();
+  const client = farm.client('c');
+  client.say(ask(7, 'unregister-plugin', { name: 'p' }));
+  expect(farm.others()).toEqual([{ do: 'unload-plugin', client: 'c', request: 7, name: 'p' }]);
+  loaded(farm, 'nothing', true);
+  expect(client.take()).toEqual([{ op: 'reply', request: 7, answer: true, error: null }]);
+});

@@ -19,17 +19,20 @@ const STEPS = 120;
 type Status = 'pending' | 'finished' | 'failed';
 
 /** Over all seeds. */
-const stolen = { moved: 0, kept: 0 };
+const stolen = { moved: 0, kept: 0, copied: 0 };
 
 class RandomCluster {
   readonly random: RandomSource;
   readonly farm: SchedulerHarness;
   readonly clients: { readonly fake: FakeClient; readonly futures: Map<number, Status> }[] = [];
   workers: FakeWorker[] = [];
+  /** Workers have time for copies of what is slow. */
+  readonly isCalm: boolean;
   #names = 0;
 
   constructor(seed: number) {
     this.random = new RandomSource(seed);
+    this.isCalm = this.random.chance(0.3);
     const inlineTotalBytesMax = this.random.pick([0, 350, 10_000_000]) ?? 0;
     // Slow connections: tasks pile up where their inputs are, and move on from there.
     const stealing = { stealIntervalMs: 5, stealCostMs: 1, stealAgainMs: 20 };
@@ -47,7 +50,9 @@ class RandomCluster {
     const client = random.pick(this.clients);
     const worker = random.pick(this.workers);
     const what = random.below(100);
-    if (client === undefined || what < 2) this.addClient();
+    const isBeat = this.isCalm && random.chance(0.3);
+    if (isBeat && worker !== undefined) this.beat(worker);
+    else if (client === undefined || what < 2) this.addClient();
     else if (what < 30) this.submit(client);
     else if (what < 36) this.release(client, 0.2);
     else if (what < 39) this.cancel(client);
@@ -59,7 +64,7 @@ class RandomCluster {
     else if (what < 51) worker.leave();
     else if (what < 53) this.cutWorker(worker);
     else if (what < 54) farm.tick(30);
-    else if (what < 57) worker.beat(...random.some(worker.runs, 0.5).map(({ run }) => run));
+    else if (what < 57) this.beat(worker);
     else if (what < 59) this.reportOther(worker);
     else if (what < 62) this.handBack(worker);
     else if (what < 65) worker.answerStops();
@@ -115,7 +120,7 @@ class RandomCluster {
   submit({ fake, futures }: (typeof this.clients)[number]): void {
     const { random } = this;
     const isBlock = random.chance(0.4);
-    const count = isBlock ? 1 + random.below(12) : 1;
+    const count = isBlock ? 1 + random.below(this.isCalm ? 3 : 12) : 1;
     const known = Math.max(1, fake.nextId);
     const deps = Array.from({ length: count }, () =>
       Array.from({ length: random.below(4) }, () => random.below(known)),
@@ -125,11 +130,20 @@ class RandomCluster {
     const first = fake.submit({
       key,
       fn: random.pick(['f', 'g', 'h']) ?? 'f',
-      options: this.options(),
+      // Where little is to be done, whatever has run for a moment is slow.
+      options: { ...this.options(), speculate: this.isCalm ? [0, 0] : null },
+      ...this.parent(),
       ...(isBlock ? { count } : {}),
       ...(hasDeps ? { deps } : {}),
     });
     for (let id = first; id < first + count; id++) futures.set(id, 'pending');
+  }
+
+  /** Now and then a task submits it: one that runs, or has run, or never did. */
+  parent(): { readonly parent?: string } {
+    const { random } = this;
+    if (!random.chance(0.2)) return {};
+    return { parent: random.pick(random.pick(this.workers)?.keys() ?? []) ?? 'unknown' };
   }
 
   options(): Partial<TaskOptions> {
@@ -206,6 +220,14 @@ class RandomCluster {
     worker.say(stopped(runs, []));
   }
 
+  /** The worker says what it executes, and a moment later that it still does. */
+  beat(worker: FakeWorker): void {
+    const executing = this.random.some(worker.runs, 0.5).map(({ run }) => run);
+    worker.beat(...executing);
+    this.farm.nowMs += this.random.below(3);
+    worker.beat(...executing);
+  }
+
   /** The worker fetches inputs and ends some of its runs; with a chance they fail. */
   work(worker: FakeWorker, failures: number): void {
     const { random } = this;
@@ -268,6 +290,8 @@ class RandomCluster {
       }
       this.listen();
     }
+    // Clients that were cut off hear now what they missed, though nothing was left to do.
+    this.listen();
   }
 
   isBusy(): boolean {
@@ -282,9 +306,10 @@ test.each(Array.from({ length: SEEDS }, (_, index) => FIRST_SEED + index))(
     const cluster = new RandomCluster(seed);
     for (let step = 0; step < STEPS; step++) cluster.step();
     cluster.heal();
-    const { runsMoved, runsKept } = cluster.farm.core.statistics();
+    const { runsMoved, runsKept, runsCopied } = cluster.farm.core.statistics();
     stolen.moved += runsMoved;
     stolen.kept += runsKept;
+    stolen.copied += runsCopied;
     for (const { futures } of cluster.clients) {
       expect([...futures].filter(([, status]) => status === 'pending')).toEqual([]);
     }
@@ -307,7 +332,8 @@ test.each(Array.from({ length: SEEDS }, (_, index) => FIRST_SEED + index))(
   },
 );
 
-test.runIf(SEEDS >= 100)('runs were taken from loaded workers, and kept by some', () => {
+test.runIf(SEEDS >= 100)('runs were taken from loaded workers, kept by some, and copied', () => {
   expect(stolen.moved).toBeGreaterThan(SEEDS / 10);
   expect(stolen.kept).toBeGreaterThan(0);
+  expect(stolen.copied).toBeGreaterThan(SEEDS / 10);
 });

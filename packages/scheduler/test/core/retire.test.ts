@@ -54,6 +54,39 @@ describe('a worker that retires', () => {
     expect(client.results().get(y)).toBe('r(y)');
   });
 
+  test('that is dropped, since it does not close, holds up no copy that was to go there', () => {
+    const farm = new SchedulerHarness();
+    const client = farm.client('c');
+    const b = farm.worker('b');
+    const x = client.submit({ key: 'x' });
+    b.finishLarge('x', 5_000);
+    const a = farm.worker('a');
+    const copying = client.ask('replicate', { ids: [x], copies: 2, workers: [] });
+    expect(a.acquiring).toHaveLength(1);
+    client.ask('retire-workers', RETIRE);
+    expect(a.taken('close-worker')).toHaveLength(1);
+    farm.tick(60_000);
+    expect(client.answer(copying)).toMatchObject({ copied: 0, failed: [{ key: 'x' }] });
+  });
+
+  test('hands on values that were on their way to it', () => {
+    const farm = new SchedulerHarness();
+    const client = farm.client('c');
+    const a = farm.worker('a');
+    client.scatter(['one']);
+    const b = farm.worker('b');
+    const request = client.ask('retire-workers', { ...RETIRE, timeoutMs: 0 });
+    expect(a.taken('close-worker')).toEqual([]);
+    a.takeIn();
+    expect(b.acquiring).toHaveLength(1);
+    b.takeIn();
+    expect(a.taken('close-worker')).toHaveLength(1);
+    a.leave();
+    a.lose();
+    expect(client.answer(request)).toEqual({ retired: ['a'], kept: [] });
+    expect(client.taken('failed')).toEqual([]);
+  });
+
   test('goes on as before where nobody can take its data', () => {
     const farm = new SchedulerHarness();
     const client = farm.client('c');
@@ -154,7 +187,7 @@ describe('a worker that retires', () => {
 describe('the adaptive target', () => {
   const ask = (farm: SchedulerHarness, targetDurationMs = 5_000): unknown => {
     const client = farm.client('asker');
-    return client.answer(client.ask('adaptive-target', { targetDurationMs }));
+    return client.answer(client.ask('adaptive-target', { targetDurationMs, coolDownMs: 0 }));
   };
 
   test('is 0 without work, and at least 1 with some', () => {
@@ -184,5 +217,28 @@ describe('the adaptive target', () => {
       target: 10,
       requirements: [{ threads: 1, resources: [['GPU', 1]], workers: [], tasks: 100, target: 10 }],
     });
+  });
+
+  test('rises at once, and falls only once it has been lower for a while', () => {
+    const farm = new SchedulerHarness({ unknownDurationMs: 1_000 });
+    const client = farm.client('c');
+    const target = (coolDownMs: number): unknown =>
+      client.answer(client.ask('adaptive-target', { targetDurationMs: 1_000, coolDownMs }));
+    const ids = client.submit({ count: 10 });
+    expect(target(5_000)).toMatchObject({ target: 10 });
+    client.release(ids, ids + 1, ids + 2, ids + 3);
+    farm.tick(2_000);
+    expect(target(5_000)).toMatchObject({ target: 10, requirements: [{ target: 6 }] });
+    client.submit({ count: 20 });
+    expect(target(5_000)).toMatchObject({ target: 26 });
+    client.release(...Array.from({ length: 23 }, (_, i) => ids + i));
+    farm.tick(4_900);
+    expect(target(5_000)).toMatchObject({ target: 26 });
+    farm.tick(200);
+    expect(target(5_000)).toMatchObject({ target: 7 });
+    // Another client has lulls of its own.
+    const other = farm.client('other');
+    const params = { targetDurationMs: 1_000, coolDownMs: 5_000 };
+    expect(other.answer(other.ask('adaptive-target', params))).toMatchObject({ target: 7 });
   });
 });

@@ -56,6 +56,23 @@ describe('retries', () => {
     expect(b.keys()).toEqual(['x']);
   });
 
+  test('a task errs with its input, though it waits for its retry', () => {
+    const farm = new SchedulerHarness({ inlineTotalBytesMax: 0 });
+    const client = farm.client('c');
+    const a = farm.worker('a');
+    const x = client.submit({ key: 'x', options: { rerunOnLoss: false } });
+    const y = client.submit({ key: 'y', deps: [[x]], options: { retries: 1, retryDelayMs: 100 } });
+    a.finishLarge('x', 5_000);
+    a.fail('y');
+    a.lose();
+    const failed = client.taken('failed');
+    expect(failed.flatMap(({ ids }) => ids).toSorted()).toEqual([x, y]);
+    expect(failed.at(-1)?.failure).toMatchObject({ code: 'ERR_LOST_DATA', origin: 'x' });
+    farm.tick(100);
+    client.close();
+    farm.expectEmpty();
+  });
+
   test('a task that is released while it waits for its retry is forgotten', () => {
     const farm = new SchedulerHarness();
     const client = farm.client('c');

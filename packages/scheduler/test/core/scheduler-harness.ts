@@ -231,6 +231,8 @@ export interface FakeSubmit {
   /** Futures in the arguments of each task. */
   readonly deps?: readonly (readonly number[])[];
   readonly options?: Partial<TaskOptions>;
+  /** Key of the task that submits it. */
+  readonly parent?: string;
 }
 
 /** A client whose messages the test writes. */
@@ -320,6 +322,7 @@ export class FakeClient {
         depsColumn: what.deps === undefined ? null : packU32(what.deps.flat()),
         depEndsColumn: what.deps === undefined ? null : packU32(depEnds),
         options: taskOptions(options),
+        parent: what.parent ?? null,
       }),
     );
     return first;

@@ -33,6 +33,11 @@ export class VirtualWorkers {
   readonly started: [key: string, worker: string][] = [];
   /** Runs that workers gave up for others. */
   moved = 0;
+  /** Keys that run now, with the worker. */
+  get running(): readonly (readonly [key: string, worker: string])[] {
+    return this.#running.map(({ run, worker }) => [run.key, worker.name]);
+  }
+
   /** Called after each step. */
   onStep: () => void = () => {};
 

@@ -203,4 +203,27 @@ describe('a plugin that a client asks for', () => {
     expect(await refused(params('', { module: 'data:text/javascript,0' }))).toContain('not from');
     expect(host.names).toEqual([]);
   });
+
+  test('and that is unregistered is closed once, told nothing more, and may be loaded again', async () => {
+    const path = await plugin(
+      'leaving.mjs',
+      `export default () => ({
+         start: () => calls.push('start'),
+         removeWorker: () => calls.push('told'),
+         close: () => { calls.push('close'); throw new Error('no'); },
+       });`,
+    );
+    const host = new PluginHost(logger);
+    host.start(view);
+    const outcomes = [host.register(params(path)), host.unregister('p'), host.unregister('p')];
+    expect(await Promise.all(outcomes)).toEqual([{ isNew: true, failure: null }, true, false]);
+    host.observe(left);
+    expect([host.observing, host.names]).toEqual(['nothing', []]);
+    expect(calls).toEqual(['start', 'close']);
+    expect(logged).toContainEqual(expect.stringMatching(/^plugin p threw in close: Error: no/));
+    await host.register(params(path));
+    host.observe(left);
+    host.close();
+    expect(calls).toEqual(['start', 'close', 'start', 'told', 'close']);
+  });
 });

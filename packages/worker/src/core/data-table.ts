@@ -113,6 +113,7 @@ export class DataTable {
     }
     if (input.value !== null) {
       this.#out.push({ do: 'keep', task: input.task, value: input.value });
+      if (data.isAcquired) this.#announce(data);
       return this.#arrive(data, input.value.byteLength);
     }
     wait(data, run);
@@ -218,10 +219,7 @@ export class DataTable {
     this.#dropped.delete(task);
     renew(data);
     data.isKnown = true;
-    if (data.isAcquired) {
-      data.isAcquired = false;
-      this.#outbox.holding(task);
-    }
+    if (data.isAcquired) this.#announce(data);
     return this.#arrive(data, sizeBytes);
   }
 
@@ -236,11 +234,7 @@ export class DataTable {
     // The shell has stored it, in memory and in place of what was there.
     renew(data);
     if (data.state === 'stored') return [];
-    if (data.uses > 0 || data.isAcquired) {
-      data.isKnown = true;
-      data.isAcquired = false;
-      this.#outbox.holding(task);
-    }
+    if (data.uses > 0 || data.isAcquired) this.#announce(data);
     const ready = this.#arrive(data, sizeBytes);
     this.#dropUnused(data);
     return ready;
@@ -290,6 +284,13 @@ export class DataTable {
     };
     this.#data.set(task, data);
     return data;
+  }
+
+  /** The scheduler is told that a copy is here, and says when to drop it. */
+  #announce(data: StoredData): void {
+    data.isKnown = true;
+    data.isAcquired = false;
+    this.#outbox.holding(data.task);
   }
 
   /** What is on its way stays until it arrives, since a fetch cannot be recalled. */

@@ -226,6 +226,19 @@ describe('copies', () => {
     expect(messages(arrived)).toEqual([{ op: 'holding', tasks: [1] }]);
   });
 
+  test('that come with a run before they are fetched are announced', () => {
+    const { core, handle } = aWorker();
+    handle(said(acquire(1, 1, ['tcp://peer:1'])));
+    const given = handle(said(aRun([5], { dependencies: [[anInlineInput(1)]] })));
+    expect(messages(given)).toEqual([{ op: 'holding', tasks: [1] }]);
+    // The fetch that was under way ends later, and changes nothing.
+    expect(handle({ kind: 'input-fetched', nowMs: 1, task: 1, sizeBytes: 1 })).toEqual([]);
+    handle(ended([5]), said(free([5])));
+    expect(core.counts()).toMatchObject({ ...IDLE, data: 1 });
+    handle(said(free([1])));
+    expect(core.counts()).toMatchObject(IDLE);
+  });
+
   test('of values that are handed over are kept and announced, for runs that waited too', () => {
     const { core, handle } = aWorker();
     handle(said(aRun([5], { dependencies: [[anInput(1)]] })));

@@ -2,9 +2,16 @@
 import type { WorkerMetrics } from './from-worker.ts';
 import type { ResourceAmounts } from './records.ts';
 
+/**
+ * Whether a worker takes tasks: it does while `running`; `retiring`, it finishes what it has;
+ * `away`, it has lost its connection and may come back.
+ */
+export type WorkerStatus = 'running' | 'retiring' | 'away';
+
 /** One worker as {@link SchedulerInfo} shows it. */
 export interface WorkerInfo {
   readonly name: string;
+  readonly status: WorkerStatus;
   readonly address: string | null;
   readonly host: string;
   readonly pid: number;
@@ -59,6 +66,20 @@ export interface SchedulerInfo {
   readonly tasks: Readonly<Record<TaskStateName, number>>;
   /** By name of the function, at most 1000: the one that was defined last first. */
   readonly prefixes: readonly PrefixInfo[];
+}
+
+/** Tasks that were submitted together, or that run one function, as `client.groups()` shows them. */
+export interface GroupInfo {
+  /** Of a `map`, what its tasks' keys begin with; of single tasks, the name of their function. */
+  readonly key: string;
+  /** Name of the function. */
+  readonly fn: string;
+  /** Tasks in each state; with forgotten ones all that were submitted, of blocks that have tasks. */
+  readonly tasks: Readonly<Record<TaskStateName, number>>;
+  /** Of the results in memory. */
+  readonly bytes: number;
+  /** What those took, added up. */
+  readonly computeMs: number;
 }
 
 /** Part of a user's work, as `client.spans()` shows it. */

@@ -1,5 +1,5 @@
 /** What a client says to the scheduler. */
-import type { Explanation, SchedulerInfo, SpanInfo, StoryEntry } from './answers.ts';
+import type { Explanation, GroupInfo, SchedulerInfo, SpanInfo, StoryEntry } from './answers.ts';
 import type {
   AdaptiveTarget,
   HasWhat,
@@ -49,10 +49,14 @@ export interface Submit {
   readonly depsColumn: Uint8Array | null;
   readonly depEndsColumn: Uint8Array | null;
   readonly options: TaskOptions;
+  /** Key of the task that submits them; null where none does. */
+  readonly parent: string | null;
 }
 
-/** Builds a {@link Submit}. */
-export function submit(fields: Omit<Submit, 'op'>): Submit {
+/** Builds a {@link Submit}. Without `parent`, no task submits it. */
+export function submit(
+  fields: Omit<Submit, 'op' | 'parent'> & { readonly parent?: string | null },
+): Submit {
   return {
     op: 'submit',
     first: fields.first,
@@ -65,6 +69,7 @@ export function submit(fields: Omit<Submit, 'op'>): Submit {
     depsColumn: fields.depsColumn,
     depEndsColumn: fields.depEndsColumn,
     options: fields.options,
+    parent: fields.parent ?? null,
   };
 }
 
@@ -176,8 +181,15 @@ export interface Questions extends CoordinationQuestions {
     readonly params: { readonly path: readonly string[] };
     readonly answer: readonly SpanInfo[];
   };
+  /** How far each group of tasks is; `keys` empty means all. */
+  groups: {
+    readonly params: { readonly keys: readonly string[] };
+    readonly answer: readonly GroupInfo[];
+  };
   /** Loads a plugin into the scheduler. Answered by whether it was not there before. */
   'register-plugin': { readonly params: PluginParams; readonly answer: boolean };
+  /** Closes a plugin of the scheduler. Answered by whether there was one of that name. */
+  'unregister-plugin': { readonly params: { readonly name: string }; readonly answer: boolean };
   /** Why a task is where it is, and per worker why it does not run there. */
   explain: { readonly params: { readonly key: string }; readonly answer: Explanation };
   /** What happened to a key, oldest first. */
@@ -195,9 +207,9 @@ export interface Questions extends CoordinationQuestions {
     readonly params: { readonly workers: readonly string[] };
     readonly answer: HasWhat;
   };
-  /** How many workers the work at hand asks for. */
+  /** How many workers the work at hand asks for, or asked for within `coolDownMs`. */
   'adaptive-target': {
-    readonly params: { readonly targetDurationMs: number };
+    readonly params: { readonly targetDurationMs: number; readonly coolDownMs: number };
     readonly answer: AdaptiveTarget;
   };
   /** Which workers are best closed: idle ones first, then those with the fewest bytes. */

@@ -222,5 +222,5 @@ export type WorkerMessage =
   | GetRelayed
   | DataFailed
   | WorkerHeartbeat
-  | Leaving;
   | RunUsage
+  | Leaving;

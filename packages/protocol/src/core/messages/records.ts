@@ -57,7 +57,15 @@ export interface TaskOptions {
   readonly rerunOnLoss: boolean;
   /** Names of the part of the user's work they are, outermost first; empty for none. */
   readonly spans: readonly string[];
+  /** When a second run is begun beside a slow one; null for never. */
+  readonly speculate: Speculation | null;
 }
+
+/**
+ * A task is slow once it has run for longer than `factor` times the mean of its function, and for
+ * longer than `minMs`.
+ */
+export type Speculation = readonly [factor: number, minMs: number];
 
 /** The options of a task nobody asked anything special for. */
 export const DEFAULT_TASK_OPTIONS: TaskOptions = {
@@ -71,6 +79,7 @@ export const DEFAULT_TASK_OPTIONS: TaskOptions = {
   retryOn: [],
   rerunOnLoss: true,
   spans: [],
+  speculate: null,
 };
 
 /** Builds {@link TaskOptions} with the wire's key order. */
@@ -86,5 +95,6 @@ export function taskOptions(options: Partial<TaskOptions>): TaskOptions {
     retryOn: options.retryOn ?? DEFAULT_TASK_OPTIONS.retryOn,
     rerunOnLoss: options.rerunOnLoss ?? DEFAULT_TASK_OPTIONS.rerunOnLoss,
     spans: options.spans ?? DEFAULT_TASK_OPTIONS.spans,
+    speculate: options.speculate ?? DEFAULT_TASK_OPTIONS.speculate,
   };
 }

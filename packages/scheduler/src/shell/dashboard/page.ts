@@ -76,7 +76,8 @@ async function refresh() {
         m === null ? '–' : bytes(m.rssBytes), bytes(worker.memoryLimitBytes),
         m === null ? '–' : bytes(m.storedBytes),
         m === null ? '–' : (m.cpu * 100).toFixed(0) + ' %',
-        (worker.silentMs / 1000).toFixed(1) + ' s ago',
+        (worker.silentMs / 1000).toFixed(1) + ' s ago' +
+          (worker.status === 'running' ? '' : ', ' + worker.status),
       ]);
     }));
   } catch (error) {

@@ -1,0 +1,16 @@
+/** Where the worker leaves what it executes, in the thread that executes it. */
+const TASK_CONTEXT: unique symbol = Symbol.for('farm.task');
+
+/** The command this process is part of, if a worker started it. */
+const COMMAND_KEY = process.env['FARM_KEY'];
+
+/**
+ * Key of the task that this code is part of: of the run in this thread, or of the command that this
+ * process was started as or by. Null outside of tasks. The scheduler places what a task submits
+ * ahead of other work.
+ */
+export function currentTaskKey(): string | null {
+  // SAFE: the symbol is farm's own: what is stored under it is the worker's, or nothing.
+  const context = (globalThis as { [TASK_CONTEXT]?: { readonly key: string } })[TASK_CONTEXT];
+  return context?.key ?? (COMMAND_KEY === undefined || COMMAND_KEY === '' ? null : COMMAND_KEY);
+}
