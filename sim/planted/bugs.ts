@@ -49,8 +49,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     what: 'an input that arrives when nobody needs it stays in the store',
     core: 'worker',
     file: 'data-table.ts',
-    find: 'const ready = arrive(data);\n    this.#dropUnused(data);',
-    replace: 'const ready = arrive(data);',
+    find: 'const ready = this.#arrive(data, sizeBytes);\n    this.#dropUnused(data);',
+    replace: 'const ready = this.#arrive(data, sizeBytes);',
   },
   {
     name: 'stale-copy-kept',
@@ -105,8 +105,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     what: 'a run that a worker hands back is not run again (dask #5379)',
     core: 'scheduler',
     file: 'worker-reports.ts',
-    find: 'if (thief === null) sendBack(tables, task);',
-    replace: 'if (thief === null) {\n      if (task.needers > 0) sendBack(tables, task);\n    }',
+    find: 'else sendBack(tables, task);',
+    replace: 'else if (task.needers > 0) sendBack(tables, task);',
   },
   {
     name: 'resources-not-returned',
@@ -387,9 +387,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     what: 'a run that was stopped while its slot gave it back is run all the same',
     core: 'worker',
     file: 'worker-core.ts',
-    find: 'this.#ready.pushFront(runs.filter((run) => run.stop === null));',
-    replace:
-      "this.#ready.pushFront(runs.filter((run) => run.state !== 'gone' || run.stop === 'running'));",
+    find: 'const kept = runs.filter((run) => run.stop === null);',
+    replace: "const kept = runs.filter((run) => run.state !== 'gone' || run.stop === 'running');",
   },
   {
     name: 'input-failure-ignored',
@@ -436,8 +435,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     what: 'of several runs that wait for one input only the first goes on',
     core: 'worker',
     file: 'data-table.ts',
-    find: 'if (run.missing === 0) ready.push(run);',
-    replace: 'if (run.missing === 0 && ready.length === 0) ready.push(run);',
+    find: 'ready.push(run);\n    }\n    return ready;',
+    replace: 'if (ready.length === 0) ready.push(run);\n    }\n    return ready;',
   },
   {
     name: 'blocked-slot-used',
