@@ -491,8 +491,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     what: 'a copy that was asked for is not announced where a run brings it first',
     core: 'worker',
     file: 'data-table.ts',
-    find: 'if (data.isAcquired) this.#announce(data);\n      return arrive(data);',
-    replace: 'return arrive(data);',
+    find: 'if (data.isAcquired) this.#announce(data);\n      return this',
+    replace: 'return this',
   },
   {
     name: 'transfer-to-the-dead',
