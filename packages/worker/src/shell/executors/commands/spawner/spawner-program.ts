@@ -11,7 +11,6 @@ export const SPAWNER_PROGRAM = `
 import errno, os, select, signal, struct, sys, time
 
 STOP_GRACE, GONE, LOOK, SILENT, LINGER, NOTICE = 2.0, 0.5, 0.02, 0.1, 2.0, 0.005
-DEFAULTS = [n for n in range(1, 32) if n not in (signal.SIGKILL, signal.SIGSTOP)]
 ENDED = struct.Struct('<IiiQQIIQII')
 clock = time.monotonic
 
@@ -60,6 +59,7 @@ class Run:
 
 
 base = {}
+ignored = []
 runs = {}
 readers = {}
 found = {}
@@ -114,7 +114,7 @@ def spawn(argv, env, actions):
 
 
 def execute(path, argv, env, actions):
-    options = dict(file_actions=actions, setsid=True, setsigmask=[], setsigdef=DEFAULTS)
+    options = dict(file_actions=actions, setsid=True, setsigmask=[], setsigdef=ignored)
     try:
         return os.posix_spawn(path, argv, env, **options)
     except OSError as error:
@@ -171,7 +171,6 @@ def start(fields):
         if not any(fd == read for read, _, _ in reads):
             os.close(fd)
     for read, index, streams in reads:
-        os.set_blocking(read, False)
         readers[read] = (run, index, streams)
         run.streams.add(read)
         poll.register(read, select.POLLIN)
@@ -194,14 +193,9 @@ def close(fd):
     os.close(fd)
 
 
-def read_stream(fd):
+def read_stream(fd, event):
     run, index, streams = readers[fd]
-    try:
-        chunk = os.read(fd, 65536)
-    except BlockingIOError:
-        return
-    except OSError:
-        chunk = b''
+    chunk = os.read(fd, 65536) if event & select.POLLIN else b''
     if not chunk:
         close(fd)
         return
@@ -307,6 +301,7 @@ def serve():
     signal.signal(signal.SIGCHLD, lambda *_: None)
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    ignored.extend(n for n in range(1, 32) if signal.getsignal(n) == signal.SIG_IGN)
     os.chdir('/')
     probe = execute(b'/bin/sh', [b'sh', b'-c', b'kill -s PIPE $$'], {}, [])
     status = os.waitpid(probe, 0)[1]
@@ -318,14 +313,14 @@ def serve():
     send(b'r')
     wait = 3600
     while True:
-        for fd, _ in poll.poll(int(wait * 1000) + 1):
+        for fd, event in poll.poll(int(wait * 1000) + 1):
             if fd == 0:
                 control(buffer)
             elif fd == wake:
                 os.read(wake, 4096)
                 reap()
             elif fd in readers:
-                read_stream(fd)
+                read_stream(fd, event)
         wait = settle(clock())
 
 
