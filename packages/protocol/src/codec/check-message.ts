@@ -115,8 +115,8 @@ const OPS_BY_SPEAKER: { readonly [S in Speaker]: readonly MessagesBySpeaker[S]['
     'get-data',
     'data-failed',
     'close-worker',
-  ],
     'restart-worker',
+  ],
   peer: ['get-data', 'data-failed'],
 };
 
@@ -291,6 +291,7 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
   acquire: { fields: { task: integer, size: integer, holders: texts } },
   'get-data': { fields: dataRequest },
   'close-worker': { fields: reason },
+  'restart-worker': { fields: reason },
   finished: {
     fields: {
       runs: integers,
@@ -299,7 +300,6 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
       ends: integers,
       durationsUs: amounts,
     },
-  'restart-worker': { fields: reason },
     together: ({ runs, sizes, values, ends, durationsUs }) =>
       countProblem('sizes', sizes, runs.length) ??
       countProblem('durationsUs', durationsUs, runs.length) ??
@@ -309,6 +309,7 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
   stopped: { fields: { runs: integers, kept: integers } },
   holding: { fields: { tasks: integers } },
   lost: { fields: { tasks: integers } },
+  'run-usage': { fields: { run: integer, peakBytes: amount, cpuUs: nullable(amount) } },
   seceded: { fields: { runs: integers } },
   'acquire-failed': { fields: { task: integer, holders: texts } },
   'input-missing': { fields: { run: integer, task: integer, holders: texts } },
@@ -322,7 +323,6 @@ interface CompiledRule {
   readonly names: readonly string[];
   readonly checks: readonly Check[];
   readonly together: ((message: Message) => Problem) | undefined;
-  'run-usage': { fields: { run: integer, peakBytes: amount, cpuUs: nullable(amount) } },
 }
 
 const COMPILED: ReadonlyMap<Speaker, ReadonlyMap<unknown, CompiledRule>> = new Map(

@@ -35,9 +35,9 @@ import {
   run,
   runDependency,
   runFailed,
+  runUsage,
   seceded,
   scatter,
-  runUsage,
   shutdown,
   stop,
   stopped,
@@ -158,10 +158,10 @@ export const SAMPLES: {
     copies: 1,
     timeoutMs: 30_000,
   }),
+  'run-usage': runUsage(7, 200_000_000, 1_500_000),
   'topic-event': topicEvent('progress', 1_700_000_000_000, new Uint8Array([1])),
   seceded: seceded([7]),
 };
 
-  'run-usage': runUsage(7, 200_000_000, 1_500_000),
 /** The samples as a list, in the order that fixes the table of shapes. */
 export const SAMPLE_MESSAGES: readonly Message[] = Object.values(SAMPLES);

@@ -44,8 +44,8 @@ import {
   takeInputMissing,
   takeLost,
   takeRunFailed,
-  takeSeceded,
   takeRunUsage,
+  takeSeceded,
   takeStopped,
 } from './worker-reports.ts';
 
@@ -306,11 +306,11 @@ export class SchedulerCore {
       case 'holding':
         takeHolding(tables, worker, message);
         break;
-      case 'lost':
-        takeLost(tables, worker, message);
       case 'run-usage':
         takeRunUsage(worker, message);
         break;
+      case 'lost':
+        takeLost(tables, worker, message);
         break;
       case 'acquire-failed':
         takeAcquireFailed(tables, worker, message);

@@ -244,9 +244,9 @@ export interface Assignment {
   move: Move | null;
   /** Until then it is not asked for (again). */
   staysUntilMs: number;
-  /** A given up run of the task left its result on this worker. */
   /** What it took, where its worker measured that. */
   usage: Pick<RunUsage, 'peakBytes' | 'cpuUs'> | null;
+  /** A given up run of the task left its result on this worker. */
   hasStaleCopy: boolean;
 }
 

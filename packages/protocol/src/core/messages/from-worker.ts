@@ -164,7 +164,6 @@ export function workerMetrics(metrics: WorkerMetrics): WorkerMetrics {
   };
 }
 
-/** The worker asks the scheduler to relay an input it cannot fetch from a peer. */
 /** What a run has taken so far that was granted memory. Said before its end is told. */
 export interface RunUsage {
   readonly op: 'run-usage';
@@ -180,6 +179,7 @@ export function runUsage(runId: number, peakBytes: number, cpuUs: number | null)
   return { op: 'run-usage', run: runId, peakBytes, cpuUs };
 }
 
+/** The worker asks the scheduler to relay an input it cannot fetch from a peer. */
 export interface GetRelayed {
   readonly op: 'get-relayed';
   readonly request: number;
@@ -213,6 +213,7 @@ export function leaving(reason: string): Leaving {
 export type WorkerMessage =
   | Finished
   | RunFailed
+  | RunUsage
   | Stopped
   | Holding
   | Lost
@@ -223,4 +224,3 @@ export type WorkerMessage =
   | DataFailed
   | WorkerHeartbeat
   | Leaving;
-  | RunUsage
