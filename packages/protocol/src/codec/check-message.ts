@@ -102,6 +102,7 @@ const OPS_BY_SPEAKER: { readonly [S in Speaker]: readonly MessagesBySpeaker[S]['
     'get-relayed',
     'data-failed',
     'worker-heartbeat',
+    'draining',
     'leaving',
   ],
   'worker-bound': [
@@ -315,6 +316,7 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
   'input-missing': { fields: { run: integer, task: integer, holders: texts } },
   'worker-heartbeat': { fields: { metrics, executing: integers } },
   'get-relayed': { fields: dataRequest },
+  draining: { fields: reason },
   leaving: { fields: reason },
 };
 

@@ -27,7 +27,7 @@ import {
 import { laneOf } from './ready-queue.ts';
 import { dropSurplus } from './replication.ts';
 import { internRequirement } from './requirements.ts';
-import { advanceDrain, restartPaused } from './retire.ts';
+import { advanceDrain, restartPaused, takeDraining } from './retire.ts';
 import { placeScatters, takeScatter } from './scatter.ts';
 import { ClientState } from './state.ts';
 import type { Submission, WorkerState } from './state.ts';
@@ -323,6 +323,9 @@ export class SchedulerCore {
         break;
       case 'worker-heartbeat':
         takeHeartbeat(tables, worker, message);
+        break;
+      case 'draining':
+        takeDraining(tables, worker);
         break;
       case 'leaving':
         worker.hasSaidLeaving = true;

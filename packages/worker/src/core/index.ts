@@ -7,6 +7,7 @@ export { WorkerCore } from './worker-core.ts';
 export type { WorkerCoreOptions, WorkerCounts } from './worker-core.ts';
 export type {
   CloseAsked,
+  DrainAsked,
   HeartbeatDue,
   InputFailed,
   MemorySampled,

@@ -2,6 +2,7 @@ import {
   failure,
   invariant,
   leaving,
+  draining,
   workerHeartbeat,
   workerMetrics,
   type Failure,
@@ -22,6 +23,9 @@ import { ReadyQueue } from './ready-queue.ts';
 import type { WorkerRun } from './run.ts';
 import { Slots, waitingInSlot } from './slots.ts';
 import { checkWorkerState } from './validate.ts';
+
+/** A draining worker gives up what waits for other tasks, and for nothing else, after so long. */
+const DRAIN_WAITING_MS = 20_000;
 
 /** Options of {@link WorkerCore}. */
 export interface WorkerCoreOptions {
@@ -44,6 +48,14 @@ export interface WorkerCounts {
   readonly functions: number;
   /** Reports about runs or inputs that are not known (any more), over the core's whole life. */
   readonly stray: number;
+}
+
+/** It is to end, see `Draining` of the protocol. */
+interface Drain {
+  readonly reason: string;
+  readonly restart: boolean;
+  /** Since when all that runs waits for other tasks. */
+  waitingSinceMs: number | null;
 }
 
 /**
@@ -70,6 +82,8 @@ export class WorkerCore {
   #metrics: WorkerMetrics | null = null;
   #isWakeAsked = false;
   #isPaused = false;
+  /** Null while it takes runs. */
+  #drain: Drain | null = null;
   #isClosed = false;
   #stray = 0;
 
@@ -102,6 +116,7 @@ export class WorkerCore {
       this.#freeStuck(nowMs);
       this.#data.flush(this.#out);
       this.#outbox.flush(this.#out);
+      this.#endDrain(nowMs);
     }
     return this.#out.splice(0);
   }
@@ -189,6 +204,9 @@ export class WorkerCore {
       case 'woke':
         this.#isWakeAsked = false;
         break;
+      case 'drain-asked':
+        this.#beginDrain(event.reason, event.restart);
+        break;
       case 'close-asked':
         this.#close(event.reason);
         break;
@@ -221,10 +239,10 @@ export class WorkerCore {
         this.#data.acquire(message);
         break;
       case 'close-worker':
-        this.#close(message.reason);
+        this.#close(this.#drain?.reason ?? message.reason, this.#drain?.restart);
         break;
       case 'restart-worker':
-        this.#close(message.reason, true);
+        this.#close(this.#drain?.reason ?? message.reason, this.#drain?.restart ?? true);
         break;
       case 'get-data':
       case 'data-failed':
@@ -237,7 +255,7 @@ export class WorkerCore {
   }
 
   #accept(message: Run): void {
-    if (this.#isPaused) {
+    if (this.#isPaused || this.#drain !== null) {
       // It was on its way when the scheduler was told.
       for (const id of message.runs) this.#outbox.stopped(id);
       return;
@@ -451,7 +469,10 @@ export class WorkerCore {
   /** Pausing began or ended: the scheduler hears at once, and gets back what was not started. */
   #pausedOrResumed(): void {
     this.#beat();
-    if (!this.#isPaused) return;
+    if (this.#isPaused) this.#handBack();
+  }
+
+  #handBack(): void {
     const unstarted = [...this.#runs.values()].filter(
       (run) => run.state === 'waiting' || run.state === 'ready',
     );
@@ -511,6 +532,30 @@ export class WorkerCore {
     if (lookAgainMs === null || this.#isWakeAsked) return;
     this.#isWakeAsked = true;
     this.#out.push({ do: 'wake', afterMs: lookAgainMs });
+  }
+
+  /** It is to end, once what executes has ended. Said again, a restart may be called off. */
+  #beginDrain(reason: string, restart: boolean): void {
+    const before = this.#drain;
+    this.#drain = {
+      reason,
+      restart: restart && before?.restart !== false,
+      waitingSinceMs: before?.waitingSinceMs ?? null,
+    };
+    if (before !== null) return;
+    this.#outbox.message(draining(reason));
+    this.#handBack();
+  }
+
+  /** What waits for other tasks while nothing else runs may wait for ever: they need a worker. */
+  #endDrain(nowMs: number): void {
+    const drain = this.#drain;
+    if (drain === null) return;
+    const isWaiting =
+      this.#runs.size > 0 && [...this.#runs.values()].every(({ state }) => state === 'seceded');
+    drain.waitingSinceMs = isWaiting ? (drain.waitingSinceMs ?? nowMs) : null;
+    if (!isWaiting || nowMs - (drain.waitingSinceMs ?? nowMs) < DRAIN_WAITING_MS) return;
+    this.#close(drain.reason, drain.restart);
   }
 
   #close(reason: string, isRestart: boolean = false): void {

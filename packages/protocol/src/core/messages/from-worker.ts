@@ -209,6 +209,20 @@ export function leaving(reason: string): Leaving {
   return { op: 'leaving', reason };
 }
 
+/**
+ * The worker is to end soon and takes no more runs: what only it holds is to be copied to others,
+ * while what it executes ends; then it is to be told {@link CloseWorker}. It goes in any case.
+ */
+export interface Draining {
+  readonly op: 'draining';
+  readonly reason: string;
+}
+
+/** Builds a {@link Draining}. */
+export function draining(reason: string): Draining {
+  return { op: 'draining', reason };
+}
+
 /** Everything a worker may say to the scheduler. */
 export type WorkerMessage =
   | Finished
@@ -223,4 +237,5 @@ export type WorkerMessage =
   | GetRelayed
   | DataFailed
   | WorkerHeartbeat
+  | Draining
   | Leaving;
