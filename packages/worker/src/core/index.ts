@@ -25,6 +25,7 @@ export type {
   WorkerEvent,
   Woke,
 } from './events.ts';
+export type { DeviceResource, GrantedDevices } from './device-pool.ts';
 export { MEMORY_FRACTIONS, memoryPolicy } from './memory-policy.ts';
 export type { MemoryFractions, MemoryPolicy } from './memory-policy.ts';
 export type {

@@ -13,6 +13,7 @@ import {
 } from '@farm/protocol/core';
 
 import { DataTable } from './data-table.ts';
+import { DevicePool, type DeviceResource } from './device-pool.ts';
 import type { RunEnded, RunsWithdrawn, SlotEmptied, WorkerEvent } from './events.ts';
 import { FunctionTable, recordRun } from './function-table.ts';
 import type { WorkerInstruction } from './instructions.ts';
@@ -37,6 +38,8 @@ export interface WorkerCoreOptions {
   readonly address: string | null;
   /** When to spill and to pause. @default null, never */
   readonly memory?: MemoryPolicy | null;
+  /** Resources that stand for devices, of which runs are granted some. @default none */
+  readonly devices?: readonly DeviceResource[];
 }
 
 /** How many things of each kind a core knows. All are 0 once everything is ended and freed. */
@@ -73,6 +76,7 @@ export class WorkerCore {
   readonly #runs = new Map<number, WorkerRun>();
   readonly #ready = new ReadyQueue();
   readonly #slots: Slots;
+  readonly #devices: DevicePool;
   readonly #functions: FunctionTable;
   readonly #data: DataTable;
   readonly #outbox = new Outbox();
@@ -88,10 +92,11 @@ export class WorkerCore {
   #stray = 0;
 
   constructor(options: WorkerCoreOptions) {
-    const { nthreads, name, address, memory = null } = options;
+    const { nthreads, name, address, memory = null, devices = [] } = options;
     invariant(Number.isInteger(nthreads) && nthreads >= 1, `a worker has ${nthreads} slots`);
     this.#name = name;
-    this.#slots = new Slots(nthreads);
+    this.#devices = new DevicePool(devices);
+    this.#slots = new Slots(nthreads, this.#devices);
     this.#functions = new FunctionTable(this.#out);
     this.#data = new DataTable(address, this.#out, this.#outbox);
     this.#memory = new MemoryManager({
@@ -145,6 +150,7 @@ export class WorkerCore {
       slots: this.#slots,
       functions: this.#functions,
       data: this.#data,
+      devices: this.#devices,
     });
   }
 
@@ -261,6 +267,8 @@ export class WorkerCore {
       return;
     }
     const fn = this.#functions.get(message.fn);
+    const needsDevices = this.#devices.isNeededBy(message.resources);
+    const lacksDevices = needsDevices && !this.#devices.couldGrant(message.resources);
     for (const [index, id] of message.runs.entries()) {
       const key = blockKey(message, index);
       if (this.#runs.has(id)) {
@@ -288,6 +296,12 @@ export class WorkerCore {
         this.#outbox.failed(id, why, 0);
         continue;
       }
+      if (lacksDevices) {
+        const asked = message.resources.map(([name, amount]) => `${name}=${amount}`).join(' ');
+        const text = `${key} takes ${asked}, worker ${this.#name} has fewer devices`;
+        this.#outbox.failed(id, failure('ERR_NO_WORKER', text, key, this.#name, null), 0);
+        continue;
+      }
       const dependencies = message.dependencies?.[index] ?? [];
       const run: WorkerRun = {
         run: id,
@@ -299,12 +313,14 @@ export class WorkerCore {
         inputs: dependencies.map(({ task }) => task),
         threads: Math.max(1, message.threads),
         resources: message.resources,
+        needsDevices,
         timeoutMs: message.timeoutMs,
         expectedUs: message.expectedUs,
         state: 'waiting',
         missing: 0,
         slot: -1,
         secededFrom: -1,
+        grant: null,
         chargedUs: 0,
         isWithdrawing: false,
         stop: null,
@@ -448,6 +464,7 @@ export class WorkerCore {
     }
     const kept = runs.filter((run) => run.stop === null);
     for (const run of kept) {
+      this.#giveBackDevices(run);
       run.state = 'waiting';
       this.#data.requireAgain(run);
     }
@@ -573,9 +590,15 @@ export class WorkerCore {
   #end(run: WorkerRun): void {
     if (run.state === 'ready') this.#ready.remove(run);
     run.state = 'gone';
+    this.#giveBackDevices(run);
     this.#runs.delete(run.run);
     this.#data.release(run);
     this.#functions.release(run.fn);
+  }
+
+  #giveBackDevices(run: WorkerRun): void {
+    if (run.grant !== null) this.#devices.giveBack(run.grant);
+    run.grant = null;
   }
 
   /** A run that may end, in a slot or without one. */
