@@ -21,6 +21,7 @@ import { FarmError, LIMITS } from '@farm/protocol/core';
 import type { FunctionExecutor } from '@farm/protocol';
 
 import { readAllocation, type Allocation } from './allocation.ts';
+import { DRAIN_TIMEOUT_MS, type LeavingOptions } from './lifetime.ts';
 import type { WorkerProcessOptions } from './nanny/nanny.ts';
 import { packageVersion } from './package-version.ts';
 
@@ -72,7 +73,7 @@ const program = defineProgram({
       value: 'NAME',
       description: 'name of the worker; several get -0, -1, … behind it',
       parse: workerName,
-      defaultText: 'host name and process id',
+      defaultText: 'host name, process id and a random end',
     },
     resources: {
       value: 'LIST',
@@ -124,6 +125,30 @@ const program = defineProgram({
       parse: parseDuration,
       default: 300_000,
       defaultText: '5m',
+    },
+    drainTimeout: {
+      value: 'TIME',
+      description:
+        'after SIGTERM, tasks that run may take this long to end; less than what the batch system ' +
+        'waits before it kills',
+      parse: parseDuration,
+      default: DRAIN_TIMEOUT_MS,
+      defaultText: '20s',
+    },
+    lifetime: {
+      value: 'TIME',
+      description:
+        'after this long take no more tasks, end those that run, copy results elsewhere, and exit',
+      parse: parseDuration,
+    },
+    lifetimeStagger: {
+      value: 'TIME',
+      description: 'the lifetime of each worker is longer or shorter by up to this, at random',
+      parse: parseDuration,
+    },
+    lifetimeRestart: {
+      description: 'the nanny starts another worker after the lifetime of one',
+      default: false,
     },
     heartbeatTimeout: {
       value: 'TIME',
@@ -232,6 +257,8 @@ function planWorkers(
         : { outputDirectory: options.outputDirectory }),
     },
     deathTimeoutMs: options.deathTimeout,
+    drainTimeoutMs: options.drainTimeout,
+    ...lifetimeOf(options),
     heartbeatTimeoutMs: options.heartbeatTimeout,
     ...(host === undefined ? {} : { host }),
     ports,
@@ -265,6 +292,28 @@ function slotsOf(
     if (!(error instanceof FarmError)) throw error;
     throw new UsageError(`--nworkers: ${error.message}`, { cause: error });
   }
+}
+
+function lifetimeOf(options: {
+  readonly lifetime: number | undefined;
+  readonly lifetimeStagger: number | undefined;
+  readonly lifetimeRestart: boolean;
+  readonly nanny: boolean;
+}): LeavingOptions {
+  const { lifetime, lifetimeStagger, lifetimeRestart: restart, nanny } = options;
+  if (restart && !nanny) {
+    throw new UsageError('--lifetime-restart: with --no-nanny there is nobody to restart it');
+  }
+  if (lifetime === undefined) {
+    if (lifetimeStagger === undefined && !restart) return {};
+    const flag = restart ? '--lifetime-restart' : '--lifetime-stagger';
+    throw new UsageError(`${flag}: give a --lifetime too`);
+  }
+  const staggerMs = lifetimeStagger ?? 0;
+  if (staggerMs >= lifetime) {
+    throw new UsageError('--lifetime-stagger: it has to be shorter than --lifetime');
+  }
+  return { lifetime: { lifetimeMs: lifetime, staggerMs, restart } };
 }
 
 function schedulerOf(

@@ -1,5 +1,7 @@
-import { createLogger, onShutdownSignal, watchParent } from '@farm/protocol';
+import { createLogger } from '@farm/protocol';
 
+import { leaveInOrder } from './leave-in-order.ts';
+import type { LeavingOptions } from './lifetime.ts';
 import { defaultWorkerName, EXIT_BROKEN, Worker, type WorkerOptions } from './worker.ts';
 
 /** After the worker was asked to end it may take this long to hand back its work. */
@@ -10,7 +12,7 @@ const CLOSE_MS = 10_000;
  * the worker has ended.
  */
 export async function runWorker(
-  options: Omit<WorkerOptions, 'logger' | 'output'>,
+  options: Omit<WorkerOptions, 'logger' | 'output'> & LeavingOptions,
 ): Promise<number> {
   const { name = defaultWorkerName() } = options;
   const logger = createLogger({ name: `farm.worker.${name}` });
@@ -27,8 +29,7 @@ export async function runWorker(
       process.exit(1);
     }, CLOSE_MS).unref();
   };
-  onShutdownSignal((signal) => close(`received ${signal}`));
-  watchParent((words) => close(words === '' ? 'the nanny is gone' : `the nanny ${words}`));
+  leaveInOrder(worker, { ...options, logger, close });
   // How it ends is told by `ended`, for every way it can end.
   worker.start().catch(() => {});
   const { exitCode, reason } = await worker.ended;

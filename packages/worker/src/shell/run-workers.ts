@@ -1,6 +1,7 @@
-import { createLogger, onShutdownSignal, watchParent } from '@farm/protocol';
+import { createLogger, watchParent } from '@farm/protocol';
 
 import { Nanny } from './nanny/nanny.ts';
+import { onLeaveSignals } from './leave-signals.ts';
 import type { WorkerPlan } from './options.ts';
 
 /** Runs the workers of a plan. Resolves with the exit code when all have ended. */
@@ -14,10 +15,10 @@ export async function runWorkers(plan: WorkerPlan): Promise<number> {
     return runWorker(first);
   }
   const nannies = workers.map((worker) => new Nanny({ worker, isRestarting: isNannied, logger }));
-  const stop = (reason: string): void => {
-    for (const nanny of nannies) nanny.stop(reason);
+  const stop = (reason: string, how: 'drain' | 'stop' = 'stop'): void => {
+    for (const nanny of nannies) nanny[how](reason);
   };
-  onShutdownSignal((signal) => stop(`received ${signal}`));
+  onLeaveSignals({ drain: (reason) => stop(reason, 'drain'), close: stop });
   watchParent(() => stop('lost the process that started it'));
   for (const nanny of nannies) nanny.start();
   const ends = await Promise.all(nannies.map((nanny) => nanny.ended));

@@ -31,6 +31,7 @@ import { serveData } from './data/serve-data.ts';
 import type { Store } from './data/store.ts';
 import { EventQueue } from './event-queue.ts';
 import type { CommandSite } from './executors/commands/command-site.ts';
+import { DrainAway } from './drain-away.ts';
 import { createExecutors } from './executors/create-executors.ts';
 import { FinishedHold } from './finished-hold.ts';
 import type {
@@ -102,6 +103,7 @@ export class WorkerSession implements AsyncDisposable {
   /** Functions whose bytes make no sense, with the reason. */
   readonly #broken = new Map<number, FarmError>();
   readonly #finished: FinishedHold;
+  readonly #away = new DrainAway(() => this.askClose('the scheduler is away'));
   readonly #heartbeat: NodeJS.Timeout;
   readonly #stopWatchingMemory: () => void;
   /** Of runs that asked for memory. */
@@ -165,12 +167,16 @@ export class WorkerSession implements AsyncDisposable {
       bulk: (frame) => this.#fetcher.relayed.answer(frame),
       closed: (why) => this.#end.resolve({ how: 'lost', why }),
       detached: (why) => {
+        this.#away.detached();
         options.logger.warn('lost the connection to the scheduler, going on', {
           reason: why.message,
         });
         void options.reconnect();
       },
-      attached: () => options.logger.info('the connection to the scheduler is back'),
+      attached: () => {
+        this.#away.attached();
+        options.logger.info('the connection to the scheduler is back');
+      },
     });
     this.#beat();
   }
@@ -178,6 +184,14 @@ export class WorkerSession implements AsyncDisposable {
   /** Asks the core to hand back its work and end; `ended` follows. */
   askClose(reason: string): void {
     this.#post({ kind: 'close-asked', nowMs: now(), reason });
+  }
+
+  /** Asks the core to end once nothing is lost by it; `ended` follows. */
+  askDrain(reason: string, restart: boolean): void {
+    this.#post({ kind: 'drain-asked', nowMs: now(), reason, restart });
+    const { runs, data } = this.#core.counts();
+    if (this.#away.isAway && runs + data === 0) this.askClose(reason);
+    else this.#away.drains();
   }
 
   /** Ends everything: tasks, transfers and the connection. Idempotent. */
@@ -194,6 +208,7 @@ export class WorkerSession implements AsyncDisposable {
     this.#end.resolve({ how: 'exit', reason: 'closed' });
     this.#events.close();
     clearInterval(this.#heartbeat);
+    this.#away.close();
     this.#stopWatchingMemory();
     this.#guard.close();
     clearTimeout(this.#wake);

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -75,7 +76,7 @@ export interface WorkerOptions {
    * @default 'threads'
    */
   readonly executor?: FunctionExecutor;
-  /** @default host name and process id */
+  /** @default host name, process id and a random end */
   readonly name?: string;
   /** @default none */
   readonly resources?: ResourceAmounts;
@@ -156,6 +157,7 @@ export class Worker implements AsyncDisposable {
   #directory: LocalDirectory | undefined;
   #data: DataServer | undefined;
   #session: WorkerSession | undefined;
+  #draining: { readonly reason: string; readonly restart: boolean } | undefined;
   #store = new Store();
   #hasConnected = false;
   /** When the last session lost its scheduler; null while it has it. */
@@ -189,8 +191,23 @@ export class Worker implements AsyncDisposable {
     return this.#data?.address ?? null;
   }
 
+  /**
+   * Takes no more runs, ends those it executes, has what only it holds copied to other workers, and
+   * leaves then. Until it has left, `close` ends it at once. Idempotent.
+   *
+   * @param restart - Whether its nanny is to start another; called off by a later call without.
+   */
+  drain(reason: string, restart: boolean = false): void {
+    if (this.#closing.signal.aborted) return;
+    this.#draining = { reason, restart: restart && this.#draining?.restart !== false };
+    if (this.#session !== undefined) this.#session.askDrain(reason, restart);
+    else this.#closing.abort(new FarmError('ERR_CLOSED', reason));
+    if (!this.#isStarted) this.#end.resolve({ exitCode: 0, reason });
+  }
+
   /** Hands back what was not started, ends everything else, leaves. Idempotent. */
   async close(reason: string = 'closed'): Promise<void> {
+    this.#draining = undefined;
     this.#closing.abort(new FarmError('ERR_CLOSED', reason));
     if (!this.#isStarted) this.#end.resolve({ exitCode: 0, reason });
     this.#session?.askClose(reason);
@@ -211,7 +228,7 @@ export class Worker implements AsyncDisposable {
     } catch (error) {
       const { signal } = this.#closing;
       end = signal.aborted
-        ? { exitCode: 0, reason: messageOf(signal.reason) }
+        ? this.#left(messageOf(signal.reason))
         : { exitCode: 1, reason: messageOf(error) };
       this.#connected.reject(error);
     }
@@ -239,14 +256,20 @@ export class Worker implements AsyncDisposable {
         return { exitCode: end.restart === true ? EXIT_RESTART : 0, reason: end.reason };
       }
       if (this.#closing.signal.aborted) {
-        return { exitCode: 0, reason: messageOf(this.#closing.signal.reason) };
+        return this.#left(messageOf(this.#closing.signal.reason));
       }
+      if (this.#draining !== undefined) return this.#left(this.#draining.reason);
       if (end.how === 'broken') {
         this.#logger.error('a bug of farm, please report it', { error: end.why });
         return { exitCode: EXIT_BROKEN, reason: messageOf(end.why) };
       }
       this.#logger.warn('lost the scheduler, starting over with nothing', reasonOf(end));
     }
+  }
+
+  /** It has ended since it was asked to. */
+  #left(reason: string): WorkerEnd {
+    return { exitCode: this.#draining?.restart === true ? EXIT_RESTART : 0, reason };
   }
 
   #withoutSchedulerMs(): number {
@@ -469,9 +492,9 @@ async function dialScheduler(
   }
 }
 
-/** Names this process: host name and process id. */
+/** Names this process. Containers may have one host name and process id, so chance is added. */
 export function defaultWorkerName(): string {
-  return `${hostname()}-${process.pid}`;
+  return `${hostname()}-${process.pid}-${randomBytes(3).toString('hex')}`;
 }
 
 /** Standard streams take whole lines in one write, so that lines of several processes stay whole. */

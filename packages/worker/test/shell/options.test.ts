@@ -53,6 +53,11 @@ test.each([
   ['h:1 --nworkers 0', /--nworkers: "0" starts no worker/],
   ['h:1 --nworkers -9', /--nworkers: .*write at least -4/],
   ['h:1 --death-timeout soon', /--death-timeout: "soon" is not a duration/],
+  ['h:1 --drain-timeout soon', /--drain-timeout: "soon" is not a duration/],
+  ['h:1 --lifetime-restart', /--lifetime-restart: give a --lifetime too/],
+  ['h:1 --lifetime-stagger 4m', /--lifetime-stagger: give a --lifetime too/],
+  ['h:1 --lifetime 4m --lifetime-stagger 4m', /--lifetime-stagger: it has to be shorter/],
+  ['h:1 --lifetime 4m --lifetime-restart --no-nanny', /--lifetime-restart: with --no-nanny/],
   ['h:1 --worker-port 70000', /--worker-port/],
   ['h:1 --worker-port 9000:9001 --nworkers 3', /--worker-port: 3 workers need as many ports/],
   ['h:1 --host a --interface lo', /--host and --interface exclude each other/],
@@ -89,6 +94,7 @@ test('by default one worker has all cores, the whole memory and a nanny', async 
         resources: [],
         memoryLimitBytes: 64e9,
         deathTimeoutMs: 300_000,
+        drainTimeoutMs: 20_000,
         heartbeatTimeoutMs: 15_000,
         ports: [0],
         nanny: true,
@@ -179,6 +185,6 @@ test('--help says what is not enforced yet', async () => {
   const text = printed.replace(/\s+/g, ' ');
   expect(text).toContain('What commands take is not part of it');
   expect(text).toContain('workers serve no dashboard');
-  expect(text).toContain('(default: host name and process id, env: FARM_WORKER_NAME)');
+  expect(text).toContain('(default: host name, process id and a random end, env: FARM_WORKER_NAME)');
   expect(exitCode).toBe(0);
 });

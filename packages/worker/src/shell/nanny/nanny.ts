@@ -5,6 +5,8 @@ import { EXIT_WITH_STDIN, formatBytes, type Logger, type PreviousDeath } from '@
 
 import { MEMORY_FRACTIONS } from '../../core/index.ts';
 import { EXIT_RESTART } from '../exit-restart.ts';
+import { DRAIN_WORD } from '../leave-in-order.ts';
+import { DRAIN_TIMEOUT_MS, Lifetimes, type LeavingOptions } from '../lifetime.ts';
 import type { WorkerEnd, WorkerOptions } from '../worker.ts';
 import { residentBytes } from './resident-memory.ts';
 import { RestartPolicy, type DeathCause } from './restart-policy.ts';
@@ -27,7 +29,8 @@ interface Watch {
 }
 
 /** What a worker process is told, as JSON in its arguments. */
-export type WorkerProcessOptions = Omit<WorkerOptions, 'logger' | 'output' | 'token'>;
+export type WorkerProcessOptions = Omit<WorkerOptions, 'logger' | 'output' | 'token'> &
+  LeavingOptions;
 
 /** Environment variable with the {@link PreviousDeath} of a worker that is started again, as JSON. */
 export const PREVIOUS_DEATH = 'FARM_PREVIOUS_DEATH';
@@ -56,20 +59,30 @@ export class Nanny {
   readonly #policy = new RestartPolicy();
   readonly #end = Promise.withResolvers<WorkerEnd>();
   #child: ChildProcess | undefined;
+  #isLeaving = false;
   #isStopping = false;
+  readonly #lifetimes: Lifetimes | undefined;
   #timer: NodeJS.Timeout | undefined;
   /** How the last worker died, for the next to tell. */
   #death: (() => PreviousDeath) | null = null;
 
   constructor(options: NannyOptions) {
     this.#options = options;
+    const { lifetime } = options.worker;
+    this.#lifetimes = lifetime === undefined ? undefined : new Lifetimes(lifetime);
     this.ended = this.#end.promise;
   }
 
   /** Starts the worker. Returns at once. */
   start(): void {
+    if (this.#isLeaving) return;
+    const lifetime = this.#lifetimes?.next();
+    if (lifetime === null) {
+      this.#end.resolve({ exitCode: 0, reason: 'its lifetime is over' });
+      return;
+    }
     const { worker, spawnWorker = spawnWorkerProcess, logger } = this.#options;
-    const child = spawnWorker({ ...worker, previousDeath: this.#death?.() ?? null });
+    const child = spawnWorker({ ...worker, ...(lifetime && { lifetime }), previousDeath: this.#death?.() ?? null });
     this.#child = child;
     const watch: Watch = { rssBytes: null, logTail: '', isKilledForMemory: false };
     // What it writes goes on to this process's own standard error, and the end of it is kept.
@@ -98,6 +111,25 @@ export class Nanny {
   }
 
   /**
+   * Asks the worker to end without loss, and sees to it that it ends. Until it has, `stop` ends it
+   * at once. Idempotent.
+   *
+   * @param reason - What the nanny did or met, for the worker's log: `received SIGTERM`.
+   */
+  drain(reason: string): void {
+    if (this.#isLeaving) return;
+    const child = this.#child;
+    if (child === undefined) {
+      this.stop(reason);
+      return;
+    }
+    this.#isLeaving = true;
+    child.stdin?.write(`${DRAIN_WORD}${reason}\n`);
+    const { drainTimeoutMs = DRAIN_TIMEOUT_MS } = this.#options.worker;
+    this.#timer = setTimeout(() => child.kill('SIGKILL'), drainTimeoutMs + END_MS);
+  }
+
+  /**
    * Asks the worker to end, and sees to it that it does. Idempotent.
    *
    * @param reason - What the nanny did or met, for the worker's log: `received SIGTERM`.
@@ -105,6 +137,7 @@ export class Nanny {
   stop(reason: string): void {
     if (this.#isStopping) return;
     this.#isStopping = true;
+    this.#isLeaving = true;
     clearTimeout(this.#timer);
     const child = this.#child;
     if (child === undefined) {
@@ -123,7 +156,7 @@ export class Nanny {
   ): void {
     if (this.#child !== child) return;
     const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
-    if (this.#isStopping) {
+    if (this.#isLeaving) {
       clearTimeout(this.#timer);
       this.#end.resolve({ exitCode: code ?? 1, reason: `the worker ended with ${how}` });
     } else if (code === 0 || code === 1 || code === 2) {
@@ -152,7 +185,7 @@ export class Nanny {
     this.#child = undefined;
     const { logger, isRestarting } = this.#options;
     const { pid } = child;
-    if (!isRestarting || this.#isStopping) {
+    if (!isRestarting || this.#isLeaving) {
       logger.error(`the worker ${how}`, { pid });
       this.#end.resolve({ exitCode: 1, reason: `the worker ${how}` });
       return;
