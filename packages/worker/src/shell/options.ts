@@ -8,7 +8,7 @@ import {
   parseMemoryFractions,
   parseMemoryLimit,
   parsePortRange,
-  parseResources,
+  parseWorkerResources,
   parseThreadCount,
   parseWorkerCount,
   runProgram,
@@ -23,6 +23,8 @@ import type { FunctionExecutor } from '@farm/protocol';
 import { readAllocation, type Allocation } from './allocation.ts';
 import { DRAIN_TIMEOUT_MS, type LeavingOptions } from './lifetime.ts';
 import type { WorkerProcessOptions } from './nanny/nanny.ts';
+import { visibleGpus, type GpuVendor } from './devices/visible-gpus.ts';
+import { deviceWarnings, workerDevices } from './devices/worker-devices.ts';
 import { packageVersion } from './package-version.ts';
 
 const DEFAULT_SCHEDULER_PORT = 8786;
@@ -77,8 +79,18 @@ const program = defineProgram({
     },
     resources: {
       value: 'LIST',
-      description: 'what each worker has besides threads, for example "GPU=1 MEM=10e9"',
-      parse: parseResources,
+      description:
+        'what each worker has besides threads, for example "GPU=1 MEM=10e9"; devices by their ' +
+        'numbers or names as in GPU=[0,1]',
+      parse: parseWorkerResources,
+    },
+    gpuVendor: {
+      value: 'VENDOR',
+      description:
+        'whose variable selects the GPUs of a task: nvidia (CUDA_VISIBLE_DEVICES), amd ' +
+        '(ROCR_VISIBLE_DEVICES), intel (ZE_AFFINITY_MASK), or auto',
+      parse: gpuVendor,
+      default: 'auto',
     },
     memoryLimit: {
       value: 'SIZE',
@@ -110,7 +122,8 @@ const program = defineProgram({
     },
     siteSetup: {
       value: 'FILE',
-      description: 'script that a shell sources at the start; commands get the environment it makes',
+      description:
+        'script that a shell sources at the start; commands get the environment it makes',
       parse: text,
     },
     outputDirectory: {
@@ -215,16 +228,20 @@ export async function runWorkerProgram(
   host: Partial<ProgramHost> = {},
   allocation: Allocation = readAllocation(),
 ): Promise<void> {
-  await runProgram(program, async (parsed) => main(planWorkers(parsed, allocation)), host);
+  const { env = process.env } = host;
+  await runProgram(program, async (parsed) => main(planWorkers(parsed, allocation, env)), host);
 }
 
 /** Makes a plan of a command line; throws a UsageError where the options do not fit together. */
 function planWorkers(
   commandLine: ReturnType<(typeof program)['parse']>,
   allocation: Allocation,
+  env: Readonly<Record<string, string | undefined>>,
 ): WorkerPlan {
   const { options, positional } = commandLine;
-  const { nthreads, nworkers, executor, name, resources, localDirectory, nanny } = options;
+  const { nthreads, nworkers, executor, name, localDirectory, nanny } = options;
+  const { resources = { amounts: [], devices: [] } } = options;
+  const gpus = visibleGpus(options.gpuVendor, env);
   const { host = options.interface, workerPort: ports, memoryFractions } = options;
   const { cores, memoryBytes: totalBytes } = allocation;
   const slots = slotsOf(nthreads, nworkers, cores);
@@ -243,11 +260,13 @@ function planWorkers(
   if (threads > cores) {
     warnings.add(`${count(threads, 'thread')} on ${count(cores, 'core')}: they will share`);
   }
+  for (const warning of deviceWarnings(resources, gpus, slots.length)) warnings.add(warning);
   if (options.dashboard) warnings.add('--dashboard has no effect: workers serve no dashboard');
   const shared = {
     ...scheduler,
     executor,
-    resources: resources ?? [],
+    resources: resources.amounts,
+    gpuVendor: options.gpuVendor,
     ...(localDirectory === undefined ? {} : { localDirectory }),
     commands: {
       prefix: options.commandPrefix?.split(/\s+/).filter((word) => word !== '') ?? [],
@@ -274,6 +293,7 @@ function planWorkers(
     workers.push({
       ...shared,
       nthreads: slotCount,
+      devices: workerDevices(resources, gpus.count, index),
       memoryLimitBytes: memory.limitBytes,
       ...(name === undefined || numbered === undefined ? {} : { name: numbered }),
     });
@@ -351,6 +371,11 @@ function memoryLimit(value: string): string {
 function functionExecutor(value: string): FunctionExecutor {
   if (value === 'threads' || value === 'processes') return value;
   throw new FarmError('ERR_ARGUMENT', 'the kinds are threads and processes');
+}
+
+function gpuVendor(value: string): GpuVendor | 'auto' {
+  if (value === 'auto' || value === 'nvidia' || value === 'amd' || value === 'intel') return value;
+  throw new FarmError('ERR_ARGUMENT', 'the vendors are nvidia, amd, intel and auto');
 }
 
 function workerName(value: string): string {

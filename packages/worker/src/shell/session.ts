@@ -17,6 +17,7 @@ import {
 import {
   memoryPolicy,
   WorkerCore,
+  type DeviceResource,
   type Execute,
   type Interrupt,
   type Load,
@@ -25,6 +26,8 @@ import {
   type WorkerEvent,
   type WorkerInstruction,
 } from '../core/index.ts';
+import { deviceVariables } from './devices/device-environment.ts';
+import type { VisibleGpus } from './devices/visible-gpus.ts';
 import { collectGarbage } from './collect-garbage.ts';
 import { InputFetcher } from './data/input-fetcher.ts';
 import { serveData } from './data/serve-data.ts';
@@ -63,6 +66,10 @@ export interface WorkerSessionOptions {
   /** Where peers reach this worker's store. */
   readonly address: string;
   readonly nthreads: number;
+  /** Resources that stand for devices. */
+  readonly devices: readonly DeviceResource[];
+  /** Where GPUs among them are selected. */
+  readonly gpus: VisibleGpus;
   /** Null for none: nothing is spilled then. */
   readonly memoryLimitBytes: number | null;
   /** At which parts of the limit what is done. @default those of Dask */
@@ -119,7 +126,7 @@ export class WorkerSession implements AsyncDisposable {
     this.ended = this.#end.promise;
     const memory = memoryPolicy(memoryLimitBytes, memoryFractions);
     this.#finished = new FinishedHold((message) => connection.send(message));
-    this.#core = new WorkerCore({ nthreads, name, address, memory });
+    this.#core = new WorkerCore({ nthreads, name, address, memory, devices: options.devices });
     this.#events = new EventQueue((events) => this.#handle(events));
     this.#fetcher = new InputFetcher({
       dialPeer,
@@ -359,9 +366,9 @@ export class WorkerSession implements AsyncDisposable {
   }
 
   #execute({ slot, fn, runs }: Execute): void {
-    const { store, name } = this.#options;
+    const { store, name, gpus } = this.#options;
     const given: ExecutorRun[] = [];
-    for (const { run, task, key, attempt, args, inputs, timeoutMs, resources } of runs) {
+    for (const { run, task, key, attempt, args, inputs, timeoutMs, resources, devices } of runs) {
       try {
         const error = this.#broken.get(fn);
         if (error !== undefined) throw error;
@@ -370,7 +377,12 @@ export class WorkerSession implements AsyncDisposable {
           if (value !== undefined) return value;
           throw new FarmError('ERR_INTERNAL', `input ${input} of ${key} is not in the store`);
         });
-        given.push({ run, key, attempt, args, inputs: values, timeoutMs, resources });
+        const one = { run, key, attempt, args, inputs: values, timeoutMs, resources };
+        given.push(
+          devices === null
+            ? one
+            : { ...one, devices: { granted: devices, variables: deviceVariables(devices, gpus) } },
+        );
         this.#tasks.set(run, task);
       } catch (error) {
         const why = failureOf(error, key, name);

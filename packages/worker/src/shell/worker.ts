@@ -28,7 +28,9 @@ import { DEFAULT_SCHEDULER_PORT, findScheduler, type SchedulerTarget } from './f
 import { EXIT_RESTART } from './exit-restart.ts';
 import { outgoingHost } from './data/contact-host.ts';
 import { DataServer } from './data/data-server.ts';
-import type { MemoryFractions } from '../core/index.ts';
+import { visibleGpus, type GpuVendor } from './devices/visible-gpus.ts';
+import { workerDevices } from './devices/worker-devices.ts';
+import type { DeviceResource, MemoryFractions } from '../core/index.ts';
 import { Store } from './data/store.ts';
 import {
   defaultLocalDirectory,
@@ -80,6 +82,13 @@ export interface WorkerOptions {
   readonly name?: string;
   /** @default none */
   readonly resources?: ResourceAmounts;
+  /**
+   * Which resources stand for devices, of which tasks learn the ones they are granted.
+   * @default a resource `GPU` for the GPUs from the first on
+   */
+  readonly devices?: readonly DeviceResource[];
+  /** By whose variable GPUs are selected. @default 'auto', as the environment and drivers tell */
+  readonly gpuVendor?: GpuVendor | 'auto';
   /**
    * Resident memory of the process: results are spilled to files and tasks refused before it is
    * reached, and a nanny kills a process that comes close to it all the same.
@@ -315,6 +324,8 @@ export class Worker implements AsyncDisposable {
 
   async #connectOnce(signal: AbortSignal): Promise<WorkerSession> {
     const { nthreads, resources = [], memoryLimitBytes = null, nanny = false } = this.#options;
+    const { devices = workerDevices({ amounts: resources, devices: [] }, null) } = this.#options;
+    const { gpuVendor = 'auto' } = this.#options;
     const target = await findScheduler(this.#options, signal, this.#logger);
     const data = await this.#serveData(target);
     const hello: WorkerHello = {
@@ -354,6 +365,8 @@ export class Worker implements AsyncDisposable {
       scheduler: contactOf(this.#options),
       address: data.address,
       nthreads,
+      devices,
+      gpus: visibleGpus(gpuVendor, { ...process.env, ...this.#commandSite.variables }),
       memoryLimitBytes,
       memoryFractions: this.#options.memoryFractions,
       store: this.#store,

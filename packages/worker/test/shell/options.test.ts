@@ -46,6 +46,8 @@ test.each([
   ['h:1 --memory-limit -1', /--memory-limit/],
   ['h:1 --resources GPU=x', /--resources: "GPU=x": amount must be a number/],
   ['h:1 --resources GPU', /--resources: "GPU"/],
+  ['h:1 --resources GPU=[]', /--resources: "GPU=\[\]": names no device/],
+  ['h:1 --gpu-vendor acme', /--gpu-vendor: .*nvidia, amd, intel and auto/],
   ['h:1 --interface ib7', /--interface: there is no network interface "ib7"; .*\blo\b/],
   ['h:1 --nthreads -1', /--nthreads/],
   ['h:1 --nthreads two', /--nthreads/],
@@ -92,6 +94,9 @@ test('by default one worker has all cores, the whole memory and a nanny', async 
         executor: 'threads',
         nthreads: 4,
         resources: [],
+        commands: { prefix: [] },
+        devices: [],
+        gpuVendor: 'auto',
         memoryLimitBytes: 64e9,
         deathTimeoutMs: 300_000,
         drainTimeoutMs: 20_000,
@@ -122,6 +127,33 @@ test('several workers share cores and memory, and get numbered names', async () 
       ['GPU', 1],
       ['MEM', 10e9],
     ],
+  });
+});
+
+test('several workers have GPUs of their own, and a warning tells of those that are missing', async () => {
+  const env = { CUDA_VISIBLE_DEVICES: '4,5,6' };
+  const { plan } = await given('h:1 --nworkers 4 --nthreads 1 --resources GPU=1,MEM=2', env);
+  expect(plan?.workers.map(({ devices }) => devices?.flatMap(({ ids }) => ids))).toEqual([
+    ['0'],
+    ['1'],
+    ['2'],
+    ['0'],
+  ]);
+  expect(plan?.warnings).toEqual([
+    'GPU=1 for each of 4 workers, and 3 GPUs are visible in CUDA_VISIBLE_DEVICES=4,5,6: ' +
+      'they will share',
+  ]);
+});
+
+test('devices have the names they are given', async () => {
+  const { plan } = await given('h:1 --resources GPU=[MIG-41ab,GPU-8f0c],MEM=10e9');
+  expect(plan?.workers[0]).toMatchObject({
+    resources: [
+      ['GPU', 2],
+      ['MEM', 10e9],
+    ],
+    devices: [{ name: 'GPU', ids: ['MIG-41ab', 'GPU-8f0c'], amount: 2 }],
+    gpuVendor: 'auto',
   });
 });
 
@@ -185,6 +217,8 @@ test('--help says what is not enforced yet', async () => {
   const text = printed.replace(/\s+/g, ' ');
   expect(text).toContain('What commands take is not part of it');
   expect(text).toContain('workers serve no dashboard');
-  expect(text).toContain('(default: host name, process id and a random end, env: FARM_WORKER_NAME)');
+  expect(text).toContain(
+    '(default: host name, process id and a random end, env: FARM_WORKER_NAME)',
+  );
   expect(exitCode).toBe(0);
 });

@@ -81,7 +81,7 @@ async function execute(
   message: Extract<ProcessBoundMessage, { do: 'run' }>,
   bytes: Uint8Array,
 ): Promise<void> {
-  const { run, fn, key, attempt, resources } = message;
+  const { run, fn, key, attempt, resources, devices } = message;
   const startedMs = performance.now();
   const tookSignal = (): void => {
     if (executing?.run === run) say({ say: 'listening', run });
@@ -92,15 +92,18 @@ async function execute(
     slot,
     attempt,
     resources,
+    devices,
     scheduler,
     tookSignal,
   });
   executing = { run, task };
+  const leave = task.enter();
   say({ say: 'started', run });
   const ends = Float64Array.from(message.ends);
   const running = inTask(task, () => runFunction(functions, { fn, bytes, ends }, 0, ends.length));
   let end = running instanceof Promise ? await endOrSecession(task, running) : running;
   executing = undefined;
+  leave();
   if (end === undefined) {
     seceded.set(run, task);
     say({ say: 'seceded', run });

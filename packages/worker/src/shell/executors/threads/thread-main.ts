@@ -90,12 +90,14 @@ async function work(): Promise<void> {
         // What the runs before left behind is not this one's.
         if (asksForMemory(batch, index)) collectGarbage();
         executing = { sequence, task };
+        const leave = task.enter();
         // Awaited only where there is something to wait for: a turn of the microtask queue costs
         // as much as a small task.
         const lastPiece = piece;
         const running = inTask(task, () => runFunction(functions, batch, firstPiece, lastPiece));
         const outcome = running instanceof Promise ? await endOrSecession(task, running) : running;
         executing = undefined;
+        leave();
         if (outcome === undefined) {
           goOnWithoutSlot(sequence, task, startedMs, running);
           lane.pass(sequence);
@@ -149,6 +151,7 @@ function aTask(batch: RunsMessage, index: number, sequence: number): RunningTask
     slot,
     attempt: batch.attempts?.[index] ?? 1,
     resources: batch.resources?.[index] ?? NO_RESOURCES,
+    devices: batch.devices?.[index],
     scheduler,
     tookSignal: () => lane.tookSignal(sequence),
   });

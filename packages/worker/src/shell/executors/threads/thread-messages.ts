@@ -3,7 +3,7 @@ import type { ErrorCode, ResourceAmounts } from '@farm/protocol/core';
 import type { MessagePort } from 'node:worker_threads';
 
 import type { ModuleFunction, SourceFunction } from '@farm/protocol';
-import type { SchedulerContact } from '../executor.ts';
+import type { RunDevices, SchedulerContact } from '../executor.ts';
 import { RECORD_KINDS } from './run-lane.ts';
 
 /** A function that runs in a thread. */
@@ -66,6 +66,8 @@ export interface RunsMessage extends PackedRuns {
   readonly attempts: readonly number[] | null;
   /** One entry a run; null where no run is granted anything. */
   readonly resources: readonly ResourceAmounts[] | null;
+  /** One entry a run; null where no run is granted devices. */
+  readonly devices: readonly (RunDevices | undefined)[] | null;
   /** Inputs of each run; null where no run has any. */
   readonly inputCounts: readonly number[] | null;
   /** Whether the main thread wants to know at once when one of the runs starts. */
