@@ -102,6 +102,7 @@ const OPS_BY_SPEAKER: { readonly [S in Speaker]: readonly MessagesBySpeaker[S]['
     'get-relayed',
     'data-failed',
     'worker-heartbeat',
+    'plugin-set',
     'draining',
     'leaving',
   ],
@@ -117,6 +118,7 @@ const OPS_BY_SPEAKER: { readonly [S in Speaker]: readonly MessagesBySpeaker[S]['
     'data-failed',
     'close-worker',
     'restart-worker',
+    'set-plugin',
   ],
   peer: ['get-data', 'data-failed'],
 };
@@ -174,6 +176,10 @@ const length: Check = (value) => {
   return integer(value) ?? (Number(value) > LIMITS.frameBytesMax / 2 ? 'is too large' : undefined);
 };
 
+const pluginKind: Check = (value) => {
+  return value === 'worker' || value === 'nanny' ? undefined : 'is no kind of plugin';
+};
+
 const PARAMS: { readonly [M in keyof Questions]: Check } = {
   'scheduler-info': (value) => (value === null ? undefined : 'is not null'),
   'wait-for-workers': record({ count: integer }),
@@ -188,6 +194,8 @@ const PARAMS: { readonly [M in keyof Questions]: Check } = {
   'workers-to-close': record({ count: integer }),
   spans: record({ path }),
   'register-plugin': record({ name, module: name, args: texts }),
+  'register-worker-plugin': record({ name, kind: pluginKind, spec: bytes }),
+  'unregister-worker-plugin': record({ name }),
   ...COORDINATION_PARAMS,
 };
 
@@ -293,6 +301,10 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
   'get-data': { fields: dataRequest },
   'close-worker': { fields: reason },
   'restart-worker': { fields: reason },
+  'set-plugin': {
+    fields: { request: integer, name, kind: pluginKind, spec: nullable(bytes) },
+  },
+  'plugin-set': { fields: { request: integer, failure: nullable(failure) } },
   finished: {
     fields: {
       runs: integers,

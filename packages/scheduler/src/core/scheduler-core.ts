@@ -17,6 +17,7 @@ import { addWorker, findRefusal, removeWorker, retireWorker } from './membership
 import { observe, observedClient, setObserving } from './observations.ts';
 import { place } from './placement.ts';
 import { cancelRange, releaseRange, removeClient, retryTasks } from './release.ts';
+import { settlePlugins, takePluginSet } from './plugin-rounds.ts';
 import {
   answerPluginLoaded,
   answerWorkersAwaited,
@@ -117,6 +118,7 @@ export class SchedulerCore {
     endDelays(tables);
     settle(tables);
     placeScatters(tables);
+    settlePlugins(tables);
     restartPaused(tables);
     advanceDrain(tables);
     dropSurplus(tables);
@@ -323,6 +325,9 @@ export class SchedulerCore {
         break;
       case 'worker-heartbeat':
         takeHeartbeat(tables, worker, message);
+        break;
+      case 'plugin-set':
+        takePluginSet(tables, worker, message);
         break;
       case 'draining':
         takeDraining(tables, worker);

@@ -24,6 +24,7 @@ import type { Lane, ReadyQueue } from './ready-queue.ts';
 import type { ResourceNeed, ResourcePool } from './resources.ts';
 import type { Span } from './spans.ts';
 import type { ValueArena } from './values.ts';
+import { PluginDuties } from './worker-plugins.ts';
 
 /** Flag of a block's task: the submitting client wants it. */
 export const WANTED = 1;
@@ -354,9 +355,11 @@ export class WorkerState {
   away: Away | null = null;
   /** It gets no new runs while it is short of memory, see `pausing.ts`. */
   isPaused = false;
-  metrics: WorkerMetrics | null = null;
   /** When that began, or a restart for it was last tried. */
   pausedSinceMs = 0;
+  /** It gets no new runs while it lacks a plugin, see `worker-plugins.ts`. */
+  readonly plugins: PluginDuties = new PluginDuties();
+  metrics: WorkerMetrics | null = null;
   heardMs: number;
 
   constructor(session: string, hello: WorkerHello, pool: ResourcePool, nowMs: number) {

@@ -510,6 +510,7 @@ export class FakeWorker {
       case 'data-failed':
       case 'close-worker':
       case 'restart-worker':
+      case 'set-plugin':
         break;
       default:
         message satisfies never;

@@ -251,6 +251,7 @@ export class WorkerCore {
         this.#close(this.#drain?.reason ?? message.reason, this.#drain?.restart ?? true);
         break;
       case 'get-data':
+      case 'set-plugin':
       case 'data-failed':
         // The shell's business; said to the core by mistake, it concerns no run.
         this.#strayed(`a ${message.op} message at ${nowMs}`);

@@ -132,6 +132,31 @@ const program = defineProgram({
       parse: text,
       defaultText: 'farm-output',
     },
+    preload: {
+      value: 'MODULE',
+      description:
+        'set up plugins of this file or package before the worker connects; may be repeated',
+      parse: text,
+      repeatable: true,
+    },
+    preloadArgv: {
+      value: 'ARG',
+      description: 'argument for these plugins, written --preload-argv=ARG; may be repeated',
+      parse: text,
+      repeatable: true,
+    },
+    preloadNanny: {
+      value: 'MODULE',
+      description: 'set up plugins of this file or package in the nanny; may be repeated',
+      parse: text,
+      repeatable: true,
+    },
+    preloadNannyArgv: {
+      value: 'ARG',
+      description: "argument for the nanny's plugins; may be repeated",
+      parse: text,
+      repeatable: true,
+    },
     deathTimeout: {
       value: 'TIME',
       description: 'exit after this long without a scheduler: 60, 60s, 1m',
@@ -215,6 +240,8 @@ const program = defineProgram({
 export interface WorkerPlan {
   readonly workers: readonly WorkerProcessOptions[];
   readonly isNannied: boolean;
+  /** Modules of plugins of the nannies, and arguments for them. @default none */
+  readonly nannyPlugins?: { readonly modules: readonly string[]; readonly args: readonly string[] };
   /** Sentences for the log. */
   readonly warnings: readonly string[];
 }
@@ -268,6 +295,9 @@ function planWorkers(
     resources: resources.amounts,
     gpuVendor: options.gpuVendor,
     ...(localDirectory === undefined ? {} : { localDirectory }),
+    ...(options.preload.length === 0
+      ? {}
+      : { preload: options.preload, preloadArgv: options.preloadArgv }),
     commands: {
       prefix: options.commandPrefix?.split(/\s+/).filter((word) => word !== '') ?? [],
       ...(options.siteSetup === undefined ? {} : { siteSetup: options.siteSetup }),
@@ -298,7 +328,11 @@ function planWorkers(
       ...(name === undefined || numbered === undefined ? {} : { name: numbered }),
     });
   }
-  return { workers, isNannied: nanny, warnings: [...warnings] };
+  const plan = { workers, isNannied: nanny, warnings: [...warnings] };
+  const { preloadNanny: modules, preloadNannyArgv: args } = options;
+  if (modules.length === 0) return plan;
+  if (!nanny) throw new UsageError('--preload-nanny: with --no-nanny there is no nanny');
+  return { ...plan, nannyPlugins: { modules, args } };
 }
 
 function slotsOf(

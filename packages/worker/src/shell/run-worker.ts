@@ -1,10 +1,13 @@
-import { createLogger } from '@farm/protocol';
+import { createLogger, LIMITS } from '@farm/protocol';
 
 import { leaveInOrder } from './leave-in-order.ts';
 import type { LeavingOptions } from './lifetime.ts';
 import { defaultWorkerName, EXIT_BROKEN, Worker, type WorkerOptions } from './worker.ts';
 
-/** After the worker was asked to end it may take this long to hand back its work. */
+/**
+ * After the worker was asked to end it may take this long to hand back its work. Plugins have their
+ * own time, after that.
+ */
 const CLOSE_MS = 10_000;
 
 /**
@@ -24,9 +27,13 @@ export async function runWorker(
   process.on('uncaughtException', broken);
   const close = (reason: string): void => {
     void worker.close(reason);
-    setTimeout(() => {
+    const giveUp = (): void => {
       logger.warn('closing took too long');
       process.exit(1);
+    };
+    setTimeout(() => {
+      if (!worker.isTearingDown) giveUp();
+      setTimeout(giveUp, LIMITS.pluginTeardownMs).unref();
     }, CLOSE_MS).unref();
   };
   leaveInOrder(worker, { ...options, logger, close });

@@ -10,6 +10,8 @@ import {
   type Failure,
   type Logger,
   type PeerMessage,
+  type PluginSet,
+  type SetPlugin,
   type WorkerBoundMessage,
   type WorkerMessage,
 } from '@farm/protocol';
@@ -46,6 +48,8 @@ import type {
 import { failureOf, readFunctionSpec } from './functions.ts';
 import { watchMemory } from './memory-watch.ts';
 import { MemoryGuard } from './task-memory/memory-guard.ts';
+import type { PluginHost } from './plugins/plugin-host.ts';
+import type { EnvironmentChanges } from './plugins/worker-plugin.ts';
 import { ProcessMeter } from './process-metrics.ts';
 
 /** Values of so many bytes that are dropped are given back to the system at once. */
@@ -79,9 +83,18 @@ export interface WorkerSessionOptions {
   /** Brings a connection back that lost its socket; where that fails, the connection ends. */
   readonly reconnect: () => Promise<void>;
   readonly dialPeer: (address: string) => Promise<Connection<PeerMessage, PeerMessage>>;
+  /** The worker's plugins: set up as the scheduler says, and told what becomes of runs. */
+  readonly plugins: SessionPlugins;
   readonly logger: Logger;
   /** Takes what tasks write. */
   readonly output: (stream: 'stdout' | 'stderr', text: string) => void;
+}
+
+/** What a session has to do with plugins. */
+export interface SessionPlugins {
+  readonly transitions: PluginHost['transitions'];
+  /** Sets up a plugin, or tears it down, and says what came of it. */
+  set(message: SetPlugin): Promise<PluginSet>;
 }
 
 /** How a session ended. `exit`: on purpose. `lost`: the connection. `broken`: a bug of farm. */
@@ -144,11 +157,18 @@ export class WorkerSession implements AsyncDisposable {
       handlers: {
         ended: (_slot, results) => this.#runsEnded(results),
         erred: (_slot, run, why, durationUs) => {
+          options.plugins.transitions.moved(run, 'erred');
           this.#forgetRun(run);
           this.#post({ kind: 'run-erred', nowMs: now(), run, failure: why, durationUs });
         },
-        seceded: (_slot, run) => this.#post({ kind: 'run-seceded', nowMs: now(), run }),
+        seceded: (_slot, run) => {
+          options.plugins.transitions.moved(run, 'seceded');
+          this.#post({ kind: 'run-seceded', nowMs: now(), run });
+        },
         emptied: (slot, failed, unstarted) => {
+          const { transitions } = options.plugins;
+          if (failed !== null) transitions.moved(failed.run, 'erred');
+          for (const run of unstarted) transitions.moved(run, 'ready');
           if (failed !== null) this.#forgetRun(failed.run);
           for (const run of unstarted) this.#forgetRun(run);
           this.#post({ kind: 'slot-emptied', nowMs: now(), slot, failed, unstarted });
@@ -191,6 +211,11 @@ export class WorkerSession implements AsyncDisposable {
   /** Asks the core to hand back its work and end; `ended` follows. */
   askClose(reason: string): void {
     this.#post({ kind: 'close-asked', nowMs: now(), reason });
+  }
+
+  /** Functions that begin from now on find these changes in their environment. */
+  setEnvironment(changes: EnvironmentChanges): void {
+    this.#executors.setEnvironment(changes);
   }
 
   /** Asks the core to end once nothing is lost by it; `ended` follows. */
@@ -237,10 +262,16 @@ export class WorkerSession implements AsyncDisposable {
     const { store, connection, name } = this.#options;
     for (const message of batch) {
       if (message.op === 'get-data') serveData(message, store, connection, name);
+      else if (message.op === 'set-plugin') void this.#setPlugin(message);
       else if (message.op === 'data-failed') {
         this.#fetcher.relayed.fail(message.request, message.failure);
       } else this.#post({ kind: 'scheduler-said', nowMs: now(), message });
     }
+  }
+
+  async #setPlugin(message: SetPlugin): Promise<void> {
+    const answer = await this.#options.plugins.set(message);
+    if (this.#closing === undefined) this.#options.connection.send(answer);
   }
 
   #beat(): void {
@@ -260,13 +291,14 @@ export class WorkerSession implements AsyncDisposable {
   }
 
   #runsEnded(results: readonly ExecutorResult[]): void {
-    const { store } = this.#options;
+    const { store, plugins } = this.#options;
     const ended = results.flatMap(({ run, value, durationUs }) => {
       const task = this.#tasks.get(run);
       if (task === undefined) return [];
       this.#forgetRun(run);
       const sizeBytes = value.byteLength;
       const tooLarge = this.#whyTooLarge(sizeBytes);
+      plugins.transitions.moved(run, tooLarge === null ? 'memory' : 'erred');
       if (tooLarge !== null) {
         this.#post({ kind: 'run-erred', nowMs: now(), run, failure: tooLarge, durationUs });
         return [];
@@ -301,6 +333,7 @@ export class WorkerSession implements AsyncDisposable {
         const { slot, runs } = instruction;
         const { withdrawn, started } = this.#executors.withdraw(slot, runs);
         for (const run of withdrawn) this.#forgetRun(run);
+        for (const run of withdrawn) this.#options.plugins.transitions.moved(run, 'ready');
         this.#post({ kind: 'runs-withdrawn', nowMs: now(), slot, withdrawn, started });
         break;
       }
@@ -391,6 +424,9 @@ export class WorkerSession implements AsyncDisposable {
     }
     if (given.length > 0) this.#executors.execute(slot, fn, given);
     for (const run of given) this.#guard.began(slot, run);
+    const { transitions } = this.#options.plugins;
+    if (transitions.listeners.length === 0) return;
+    for (const { run, key } of given) transitions.began(run, key);
   }
 
   #forgetRun(run: number): void {

@@ -44,6 +44,8 @@ import {
 } from './executors/commands/command-site.ts';
 import type { SchedulerContact } from './executors/executor.ts';
 import { packageVersion } from './package-version.ts';
+import { NannyLink } from './nanny/nanny-link.ts';
+import { WorkerPlugins } from './plugins/worker-plugins.ts';
 import { WorkerSession, type SessionEnd } from './session.ts';
 
 /** One attempt to connect to the scheduler may take this long. */
@@ -99,6 +101,10 @@ export interface WorkerOptions {
   readonly memoryFractions?: MemoryFractions;
   /** @default a directory for this user in the system's directory for temporary files */
   readonly localDirectory?: string;
+  /** Modules of plugins, which are set up before it connects. @default none */
+  readonly preload?: readonly string[];
+  /** For the functions that these modules export. @default none */
+  readonly preloadArgv?: readonly string[];
   /** What is put around commands, and where their output is streamed to. @default nothing */
   readonly commands?: CommandsOptions;
   /**
@@ -164,6 +170,7 @@ export class Worker implements AsyncDisposable {
   readonly #connected = Promise.withResolvers<void>();
   #commandSite: CommandSite = {};
   #directory: LocalDirectory | undefined;
+  #plugins: WorkerPlugins | undefined;
   #data: DataServer | undefined;
   #session: WorkerSession | undefined;
   #draining: { readonly reason: string; readonly restart: boolean } | undefined;
@@ -200,6 +207,11 @@ export class Worker implements AsyncDisposable {
     return this.#data?.address ?? null;
   }
 
+  /** Whether it is ending and waits for plugins to be torn down, which may take 30 s. */
+  get isTearingDown(): boolean {
+    return this.#plugins?.isTearingDown === true;
+  }
+
   /**
    * Takes no more runs, ends those it executes, has what only it holds copied to other workers, and
    * leaves then. Until it has left, `close` ends it at once. Idempotent.
@@ -233,7 +245,7 @@ export class Worker implements AsyncDisposable {
       const { localDirectory = defaultLocalDirectory() } = this.#options;
       this.#directory = makeLocalDirectory(localDirectory, this.name);
       this.#commandSite = await commandSite(this.#options.commands, this.#directory.path);
-      end = await this.#serve();
+      end = await this.#serve(await this.#setUpPlugins(this.#directory.path));
     } catch (error) {
       const { signal } = this.#closing;
       end = signal.aborted
@@ -244,6 +256,7 @@ export class Worker implements AsyncDisposable {
     try {
       await this.#session?.close();
       await this.#data?.close();
+      await this.#plugins?.close();
       this.#directory?.remove();
     } catch (error) {
       this.#logger.warn('could not clean up', { error });
@@ -251,10 +264,25 @@ export class Worker implements AsyncDisposable {
     this.#end.resolve(end);
   }
 
+  async #setUpPlugins(localDirectory: string): Promise<WorkerPlugins> {
+    const { nthreads, resources = [], preload = [], preloadArgv = [], nanny } = this.#options;
+    // Also for what tasks start, wherever that runs.
+    process.env['FARM_LOCAL_DIRECTORY'] = localDirectory;
+    const plugins = new WorkerPlugins({
+      worker: { name: this.name, address: null, localDirectory, nthreads, resources },
+      logger: this.#logger,
+      nanny: nanny === true ? NannyLink.open(this.name) : undefined,
+      environmentChanged: (changes) => this.#session?.setEnvironment(changes),
+    });
+    this.#plugins = plugins;
+    await plugins.preload(preload, preloadArgv, this.#closing.signal);
+    return plugins;
+  }
+
   /** Session after session, until one ends on purpose or there is no scheduler any more. */
-  async #serve(): Promise<WorkerEnd> {
+  async #serve(plugins: WorkerPlugins): Promise<WorkerEnd> {
     for (;;) {
-      const session = await this.#connect();
+      const session = await this.#connect(plugins);
       this.#session = session;
       // It may have been asked to close while it connected.
       if (this.#closing.signal.aborted) session.askClose(messageOf(this.#closing.signal.reason));
@@ -273,6 +301,7 @@ export class Worker implements AsyncDisposable {
         return { exitCode: EXIT_BROKEN, reason: messageOf(end.why) };
       }
       this.#logger.warn('lost the scheduler, starting over with nothing', reasonOf(end));
+      plugins.forgetRegistered();
     }
   }
 
@@ -286,7 +315,7 @@ export class Worker implements AsyncDisposable {
   }
 
   /** Tries to connect until it works, is hopeless, or the death timeout is over. */
-  async #connect(): Promise<WorkerSession> {
+  async #connect(plugins: WorkerPlugins): Promise<WorkerSession> {
     const { deathTimeoutMs = DEATH_TIMEOUT_MS } = this.#options;
     const deadline = new AbortController();
     const leftMs = Math.max(0, deathTimeoutMs - this.#withoutSchedulerMs());
@@ -296,7 +325,7 @@ export class Worker implements AsyncDisposable {
     try {
       for (let retryMs = RETRY_MS_MIN; ; retryMs = Math.min(RETRY_MS_MAX, retryMs * 1.5)) {
         try {
-          return await this.#connectOnce(signal);
+          return await this.#connectOnce(signal, plugins);
         } catch (error) {
           signal.throwIfAborted();
           if (!this.#isWorthRetrying(error)) throw error;
@@ -322,7 +351,7 @@ export class Worker implements AsyncDisposable {
     }
   }
 
-  async #connectOnce(signal: AbortSignal): Promise<WorkerSession> {
+  async #connectOnce(signal: AbortSignal, plugins: WorkerPlugins): Promise<WorkerSession> {
     const { nthreads, resources = [], memoryLimitBytes = null, nanny = false } = this.#options;
     const { devices = workerDevices({ amounts: resources, devices: [] }, null) } = this.#options;
     const { gpuVendor = 'auto' } = this.#options;
@@ -353,6 +382,7 @@ export class Worker implements AsyncDisposable {
       ...livenessOf(this.#options.heartbeatTimeoutMs),
     });
     this.#lostAtMs = null;
+    plugins.moveTo(data.address);
     this.#store = new Store(
       this.#directory === undefined ? null : join(this.#directory.path, 'spill'),
     );
@@ -375,6 +405,7 @@ export class Worker implements AsyncDisposable {
         return this.#resume({ hello, token: target.token, connection, leaseMs: welcome.leaseMs });
       },
       dialPeer: (address) => this.#dialPeer(address, target.token),
+      plugins,
       logger: this.#logger,
       output: this.#options.output ?? writeOut,
     });

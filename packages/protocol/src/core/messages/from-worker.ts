@@ -1,4 +1,5 @@
 /** What a worker says to the scheduler, and peers to each other. */
+import type { PluginSet } from './plugins.ts';
 import type { Failure } from './records.ts';
 import type { DataFailed } from './to-client.ts';
 
@@ -237,5 +238,6 @@ export type WorkerMessage =
   | GetRelayed
   | DataFailed
   | WorkerHeartbeat
+  | PluginSet
   | Draining
   | Leaving;

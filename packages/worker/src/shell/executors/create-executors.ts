@@ -177,6 +177,10 @@ class RoutingExecutor implements Executor {
     return Object.values(this.#executors).flatMap((executor) => executor.executing());
   }
 
+  setEnvironment(changes: Readonly<Record<string, string | null>>): void {
+    for (const executor of Object.values(this.#executors)) executor.setEnvironment(changes);
+  }
+
   async close(): Promise<void> {
     for (const at of this.#slots) at.waiting = [];
     await Promise.all(Object.values(this.#executors).map((executor) => executor.close()));

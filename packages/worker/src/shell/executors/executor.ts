@@ -87,6 +87,8 @@ export interface Executor {
    * heap and buffers of its thread, or its process. Undefined where the run does not execute.
    */
   memoryBytes?(slot: number, run: number): Promise<number | undefined>;
+  /** What starts from now on finds these variables, or finds them no more (null). */
+  setEnvironment(changes: Readonly<Record<string, string | null>>): void;
   /** Terminates everything. */
   close(): Promise<void>;
 }

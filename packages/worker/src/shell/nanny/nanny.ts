@@ -1,13 +1,21 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-import { EXIT_WITH_STDIN, formatBytes, type Logger, type PreviousDeath } from '@farm/protocol';
+import {
+  EXIT_WITH_STDIN,
+  formatBytes,
+  LIMITS,
+  type Logger,
+  type PreviousDeath,
+} from '@farm/protocol';
 
 import { MEMORY_FRACTIONS } from '../../core/index.ts';
 import { EXIT_RESTART } from '../exit-restart.ts';
 import { DRAIN_WORD } from '../leave-in-order.ts';
 import { DRAIN_TIMEOUT_MS, Lifetimes, type LeavingOptions } from '../lifetime.ts';
 import type { WorkerEnd, WorkerOptions } from '../worker.ts';
+import { serveNannyPlugins } from './nanny-link.ts';
+import type { NannyPlugins } from './nanny-plugins.ts';
 import { residentBytes } from './resident-memory.ts';
 import { RestartPolicy, type DeathCause } from './restart-policy.ts';
 
@@ -15,7 +23,7 @@ const MEMORY_LOOK_MS = 200;
 /** A worker that wants to be started again is, after this long. */
 const RESTART_MS = 100;
 /** A worker that was asked to end and has not after this long is killed. */
-const END_MS = 15_000;
+const END_MS = 15_000 + LIMITS.pluginTeardownMs;
 
 /** Characters of a worker's standard error that are kept. */
 const LOG_TAIL_LENGTH = 2_000;
@@ -45,7 +53,9 @@ export interface NannyOptions {
    * Starts a worker process, whose end of standard input means: end.
    * @default this package's own, under the flags of this process
    */
-  readonly spawnWorker?: (options: WorkerProcessOptions) => ChildProcess;
+  readonly spawnWorker?: (options: WorkerProcessOptions, env: NodeJS.ProcessEnv) => ChildProcess;
+  /** Plugins, which may change the environment of the worker. @default none */
+  readonly plugins?: NannyPlugins;
 }
 
 /**
@@ -81,8 +91,12 @@ export class Nanny {
       this.#end.resolve({ exitCode: 0, reason: 'its lifetime is over' });
       return;
     }
-    const { worker, spawnWorker = spawnWorkerProcess, logger } = this.#options;
-    const child = spawnWorker({ ...worker, ...(lifetime && { lifetime }), previousDeath: this.#death?.() ?? null });
+    const { worker, spawnWorker = spawnWorkerProcess, logger, plugins } = this.#options;
+    const env = plugins?.environment(process.env) ?? process.env;
+    const previousDeath = this.#death?.() ?? null;
+    const told = { ...worker, ...(lifetime && { lifetime }), previousDeath };
+    const child = spawnWorker(told, env);
+    if (plugins !== undefined) serveNannyPlugins(child, plugins);
     this.#child = child;
     const watch: Watch = { rssBytes: null, logTail: '', isKilledForMemory: false };
     // What it writes goes on to this process's own standard error, and the end of it is kept.
@@ -230,15 +244,20 @@ export class Nanny {
 }
 
 /** Starts a worker process under the flags of this one. */
-function spawnWorkerProcess({ previousDeath, ...options }: WorkerProcessOptions): ChildProcess {
+function spawnWorkerProcess(
+  { previousDeath, ...options }: WorkerProcessOptions,
+  env: NodeJS.ProcessEnv,
+): ChildProcess {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const entry = fileURLToPath(new URL(`../worker-process.${extension}`, import.meta.url));
   return spawn(process.execPath, [...process.execArgv, entry, JSON.stringify(options)], {
     // Its standard input is its life line: the kernel closes it when this process is gone.
-    stdio: ['pipe', 'inherit', 'pipe'],
+    stdio: ['pipe', 'inherit', 'pipe', 'ipc'],
+    // What the worker says of plugins has bytes in it.
+    serialization: 'advanced',
     // Not among the arguments, which everybody on this machine may read.
     env: {
-      ...process.env,
+      ...env,
       [EXIT_WITH_STDIN]: '1',
       [PREVIOUS_DEATH]: JSON.stringify(previousDeath ?? null),
     },

@@ -4,6 +4,7 @@ import { decodeValue, encodeError, encodeValue, errorText } from '@farm/protocol
 import { hostname } from 'node:os';
 
 import type { Executor, ExecutorHandlers, ExecutorRun } from '../executor.ts';
+import { environmentChanged } from './command-environment.ts';
 import { CommandError } from './command-error.ts';
 import { commandLine } from './command-line.ts';
 import type { CommandSite } from './command-site.ts';
@@ -127,6 +128,11 @@ export class CommandExecutor implements Executor {
 
   executing(): readonly number[] {
     return this.#slots.flatMap(({ active }) => active?.run.run ?? []);
+  }
+
+  /** Commands inherit the worker's own environment, which has these changes. */
+  setEnvironment(): void {
+    environmentChanged();
   }
 
   async close(): Promise<void> {

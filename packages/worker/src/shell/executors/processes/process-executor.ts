@@ -95,6 +95,10 @@ export class ProcessExecutor implements Executor {
     return this.#slots.flatMap((slot) => slot.executing);
   }
 
+  setEnvironment(changes: Readonly<Record<string, string | null>>): void {
+    for (const slot of this.#slots) slot.setEnvironment(changes);
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     await Promise.all(this.#slots.map((slot) => slot.close()));

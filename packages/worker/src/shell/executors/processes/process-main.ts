@@ -1,6 +1,7 @@
 /** The entry of a slot's process: executes one run after the other. Its one argument is JSON. */
 import { Socket } from 'node:net';
 
+import { resolveLocally } from '../local-modules.ts';
 import { runFunction } from '../threads/run-function.ts';
 import {
   endOrSecession,
@@ -30,6 +31,7 @@ const seceded = new Map<number, RunningTask>();
 let isHarmed = false;
 
 provideTaskContext();
+resolveLocally(process.env['FARM_LOCAL_DIRECTORY']);
 const surroundings = new TaskSurroundings();
 const exit = process.exit.bind(process);
 guardTasks({
@@ -56,6 +58,9 @@ function hear(message: ProcessBoundMessage, body: Uint8Array): void {
       break;
     case 'forget':
       functions.forget(message.fns);
+      break;
+    case 'environment':
+      surroundings.setEnvironment(message.changes);
       break;
     case 'run':
       void execute(message, body);

@@ -32,6 +32,8 @@ export type ProcessBoundMessage =
       /** Where each piece of the body ends. */
       readonly ends: readonly number[];
     }
+  /** Changes the environment of the tasks that begin from now on. */
+  | { readonly do: 'environment'; readonly changes: Readonly<Record<string, string | null>> }
   /** Nobody waits any more for the end of a run that has seceded and was to end. */
   | { readonly do: 'abandon'; readonly run: number }
   | {

@@ -109,6 +109,11 @@ export class ProcessSlot {
     this.#next();
   }
 
+  /** A process that starts later has them from the worker. */
+  setEnvironment(changes: Readonly<Record<string, string | null>>): void {
+    this.#process?.post({ do: 'environment', changes });
+  }
+
   forget(fns: readonly number[]): void {
     const known = fns.filter((fn) => this.#known.delete(fn));
     if (known.length > 0) this.#process?.post({ do: 'forget', fns: known });

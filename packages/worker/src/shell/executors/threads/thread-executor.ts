@@ -98,6 +98,10 @@ export class ThreadExecutor implements Executor {
     return this.#slots.flatMap((slot) => slot.executing);
   }
 
+  setEnvironment(changes: Readonly<Record<string, string | null>>): void {
+    for (const slot of this.#slots) slot.setEnvironment(changes);
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#looking);

@@ -3,6 +3,7 @@ import type { ResourceAmounts } from '@farm/protocol/core';
 import { workerData } from 'node:worker_threads';
 
 import { collectGarbage } from '../../collect-garbage.ts';
+import { resolveLocally } from '../local-modules.ts';
 import { type Outcome, runFunction } from './run-function.ts';
 import { LaneWriter } from './run-lane.ts';
 import { endOrSecession, inTask, provideTaskContext, RunningTask } from './running-task.ts';
@@ -42,6 +43,7 @@ const seceded = new Map<number, RunningTask>();
 let executing: { readonly sequence: number; readonly task: RunningTask } | undefined;
 
 redirectOutput(port, lane);
+resolveLocally(process.env['FARM_LOCAL_DIRECTORY']);
 provideTaskContext();
 const surroundings = new TaskSurroundings();
 const exit = process.exit.bind(process);
@@ -62,6 +64,8 @@ port.on('message', (message: ThreadBoundMessage) => {
     functions.define(message.fn, message.name, message.spec);
   } else if (message.do === 'forget') {
     functions.forget(message.fns);
+  } else if (message.do === 'environment') {
+    surroundings.setEnvironment(message.changes);
   } else if (message.do === 'abort') {
     abort(message);
   } else if (message.do === 'abandon') {

@@ -33,6 +33,12 @@ export interface ForgetMessage {
   readonly fns: readonly number[];
 }
 
+/** Changes the environment of the tasks that begin from now on. */
+export interface EnvironmentMessage {
+  readonly do: 'environment';
+  readonly changes: Readonly<Record<string, string | null>>;
+}
+
 /** Nobody waits any more for the end of a run that has seceded and was to end. */
 export interface AbandonMessage {
   readonly do: 'abandon';
@@ -88,6 +94,7 @@ export function batchPiece(batch: PackedRuns, piece: number): Uint8Array {
 export type ThreadBoundMessage =
   | DefineMessage
   | ForgetMessage
+  | EnvironmentMessage
   | AbandonMessage
   | AbortMessage
   | RunsMessage;

@@ -124,6 +124,11 @@ export class ThreadSlot {
     this.#post();
   }
 
+  /** A thread that starts later has them from the worker. */
+  setEnvironment(changes: Readonly<Record<string, string | null>>): void {
+    this.#thread?.post({ do: 'environment', changes });
+  }
+
   forget(fns: readonly number[]): void {
     const known = fns.filter((fn) => this.#known.delete(fn));
     if (known.length > 0) this.#thread?.post({ do: 'forget', fns: known });
