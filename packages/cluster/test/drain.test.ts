@@ -38,8 +38,9 @@ const work = async (log: string, number: number, gate: string): Promise<Uint8Arr
 
 test('SIGTERM: what runs ends, what waits moves, results stay, nothing twice', async () => {
   await using site = await Site.open();
-  const { client, leaver } = await twoWorkers(site);
-  await using _client = client;
+  const farm = await twoWorkers(site);
+  await using client = farm.client;
+  const { leaver } = farm;
   const [log, open, gate] = ['log', 'open', 'gate'].map((name) => join(site.directory, name));
   if (log === undefined || open === undefined || gate === undefined) throw new Error('no paths');
   await writeFile(open, '');
@@ -65,8 +66,9 @@ test('SIGTERM: what runs ends, what waits moves, results stay, nothing twice', a
 
 test('a second signal ends it at once; what ran runs elsewhere', async () => {
   await using site = await Site.open();
-  const { client, leaver } = await twoWorkers(site, '--drain-timeout', '10m');
-  await using _client = client;
+  const farm = await twoWorkers(site, '--drain-timeout', '10m');
+  await using client = farm.client;
+  const { leaver } = farm;
   const [log, gate] = [join(site.directory, 'log'), join(site.directory, 'gate')];
   const running = client.submit(work, log, 1, gate);
   await until('it runs', () => existsSync(log));
@@ -83,8 +85,9 @@ test('a second signal ends it at once; what ran runs elsewhere', async () => {
 test('the end of a lifetime drains, and the nanny starts another worker', async () => {
   await using site = await Site.open();
   const flags = ['--lifetime', '5s', '--lifetime-stagger', '100ms', '--lifetime-restart'];
-  const { client, leaver } = await twoWorkers(site, ...flags);
-  await using _client = client;
+  const farm = await twoWorkers(site, ...flags);
+  await using client = farm.client;
+  const { leaver } = farm;
   const [log, gate] = [join(site.directory, 'log'), join(site.directory, 'gate')];
   const running = client.with({ rerunOnLoss: false }).submit(work, log, 9, gate);
   await until('it runs', () => existsSync(log));
@@ -104,9 +107,9 @@ test('the end of a lifetime drains, and the nanny starts another worker', async 
 test('a lifetime without restart ends the program with 0', async () => {
   await using site = await Site.open();
   const { client, leaver } = await twoWorkers(site, '--lifetime', '2s');
-  await using _client = client;
   expect(await leaver.ended()).toBe(0);
   expect(leaver.log).toContain('ended: the lifetime is over');
+  await client.close();
 }, 60_000);
 
 test('a worker that drains without a scheduler does not wait for it', async () => {
