@@ -1,6 +1,6 @@
 /** Plugins of workers and nannies: what clients register. */
 import { createHash } from 'node:crypto';
-import { lstat, readdir, readFile, readlink } from 'node:fs/promises';
+import { lstat, readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 
 import {
@@ -224,8 +224,9 @@ async function readTree(
   entries: unknown[],
   total: { bytes: number },
 ): Promise<void> {
-  const stats = await lstat(path);
-  if (stats.isSymbolicLink() && relative !== '') {
+  // What is asked for itself may be a link: its target is meant.
+  const stats = relative === '' ? await stat(path) : await lstat(path);
+  if (stats.isSymbolicLink()) {
     entries.push({ kind: 'link', path: relative, target: await readlink(path) });
   } else if (stats.isDirectory()) {
     entries.push({ kind: 'directory', path: relative });
@@ -237,6 +238,8 @@ async function readTree(
         total,
       );
     }
+  } else if (!stats.isFile()) {
+    throw new FarmError('ERR_ARGUMENT', `upload: ${path} is neither a file nor a directory`);
   } else {
     const bytes = await readFile(path);
     total.bytes += bytes.byteLength;

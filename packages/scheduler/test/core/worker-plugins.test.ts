@@ -202,6 +202,28 @@ describe('a worker that joins', () => {
     ]);
   });
 
+  test('waits for the plugin that took the place of the one it sets up, or could not set up', () => {
+    const farm = new SchedulerHarness();
+    const client = farm.client('c');
+    register(client, 1, 'p');
+    const [a, b] = [farm.worker('a'), farm.worker('b')];
+    done(b, told(b).requests[0], 'no network');
+    register(client, 2, 'p', { source: 'v2' });
+    client.submit({ key: 'x', count: 2 });
+    client.take();
+    client.say({ op: 'ask', request: 3, method: 'explain', params: { key: 'x-0' } });
+    const reason = 'it is setting up its plugins: p';
+    expect(client.taken('reply')[0]?.answer).toMatchObject({ workers: [{ reason }, { reason }] });
+    const [first, second] = told(a).requests;
+    done(a, first);
+    expect(a.keys()).toEqual([]);
+    done(a, second);
+    expect(a.keys()).toHaveLength(1);
+    done(b, told(b).requests[0]);
+    expect(b.keys()).toHaveLength(1);
+    expect(answers(client)).toEqual([[2, false]]);
+  });
+
   test('is paused, away and unprepared in any order, and runs once it is none of them', () => {
     const farm = new SchedulerHarness();
     const client = farm.client('c');
