@@ -11,8 +11,6 @@ export const LIMITS = {
   bulkChunksInFlightMax: 8,
   /** Bytes of large values that a worker without memory limit brings over at once; one always. */
   fetchBytesMax: 536_870_912,
-  /** Part of its memory limit that a worker's large values on their way may take. */
-  fetchMemoryFraction: 0.1,
   /** Streams of data that a worker serves at once. */
   dataStreamsMax: 128,
   /** Results up to this size travel inside the completion message. */

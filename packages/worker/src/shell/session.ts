@@ -31,6 +31,7 @@ import {
 import { deviceVariables } from './devices/device-environment.ts';
 import type { VisibleGpus } from './devices/visible-gpus.ts';
 import { collectGarbage } from './collect-garbage.ts';
+import type { DialStream } from './data/data-stream.ts';
 import { InputFetcher } from './data/input-fetcher.ts';
 import { serveData } from './data/serve-data.ts';
 import type { Store } from './data/store.ts';
@@ -54,6 +55,9 @@ import { ProcessMeter } from './process-metrics.ts';
 
 /** Values of so many bytes that are dropped are given back to the system at once. */
 const COLLECT_BYTES = 16_777_216;
+
+/** Part of the memory limit that large values on their way may take, but for one (as Dask). */
+const FETCH_MEMORY_FRACTION = 0.1;
 
 /** Options of {@link WorkerSession}. */
 export interface WorkerSessionOptions {
@@ -83,6 +87,10 @@ export interface WorkerSessionOptions {
   /** Brings a connection back that lost its socket; where that fails, the connection ends. */
   readonly reconnect: () => Promise<void>;
   readonly dialPeer: (address: string) => Promise<Connection<PeerMessage, PeerMessage>>;
+  /** Opens a bare connection to a peer, for large values. */
+  readonly dialStream: DialStream;
+  /** Whether what comes from there crosses a network. */
+  readonly isElsewhere: (address: string) => boolean;
   /** The worker's plugins: set up as the scheduler says, and told what becomes of runs. */
   readonly plugins: SessionPlugins;
   readonly logger: Logger;
@@ -142,7 +150,13 @@ export class WorkerSession implements AsyncDisposable {
     this.#core = new WorkerCore({ nthreads, name, address, memory, devices: options.devices });
     this.#events = new EventQueue((events) => this.#handle(events));
     this.#fetcher = new InputFetcher({
+      name,
       dialPeer,
+      dialStream: options.dialStream,
+      needsChecks: options.isElsewhere,
+      ...(memoryLimitBytes === null
+        ? {}
+        : { fetchBytesMax: memoryLimitBytes * FETCH_MEMORY_FRACTION }),
       askRelay: ({ request, task, offset, length }) => {
         connection.send(getRelayed(request, task, offset, length));
       },

@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 
 import {
   dial,
+  dialDataStream,
   FarmError,
   formatAddress,
   formatDuration,
@@ -26,7 +27,7 @@ import { nanoid } from 'nanoid';
 
 import { DEFAULT_SCHEDULER_PORT, findScheduler, type SchedulerTarget } from './find-scheduler.ts';
 import { EXIT_RESTART } from './exit-restart.ts';
-import { outgoingHost } from './data/contact-host.ts';
+import { isElsewhere, outgoingHost } from './data/contact-host.ts';
 import { DataServer } from './data/data-server.ts';
 import { visibleGpus, type GpuVendor } from './devices/visible-gpus.ts';
 import { workerDevices } from './devices/worker-devices.ts';
@@ -405,6 +406,16 @@ export class Worker implements AsyncDisposable {
         return this.#resume({ hello, token: target.token, connection, leaseMs: welcome.leaseMs });
       },
       dialPeer: (address) => this.#dialPeer(address, target.token),
+      dialStream: (address, onBytes) => {
+        return dialDataStream({
+          address: parseAddress(address, { defaultPort: DEFAULT_SCHEDULER_PORT }),
+          token: target.token,
+          timeoutMs: PEER_CONNECT_MS,
+          signal: this.#closing.signal,
+          onBytes,
+        });
+      },
+      isElsewhere,
       plugins,
       logger: this.#logger,
       output: this.#options.output ?? writeOut,
