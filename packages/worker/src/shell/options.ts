@@ -25,6 +25,8 @@ import { DRAIN_TIMEOUT_MS, type LeavingOptions } from './lifetime.ts';
 import type { WorkerProcessOptions } from './nanny/nanny.ts';
 import { visibleGpus, type GpuVendor } from './devices/visible-gpus.ts';
 import { deviceWarnings, workerDevices } from './devices/worker-devices.ts';
+import { findTaskset, hostCpus } from './pinning/host-cpus.ts';
+import { slotCpus } from './pinning/slot-cpus.ts';
 import { packageVersion } from './package-version.ts';
 
 const DEFAULT_SCHEDULER_PORT = 8786;
@@ -83,6 +85,10 @@ const program = defineProgram({
         'what each worker has besides threads, for example "GPU=1 MEM=10e9"; devices by their ' +
         'numbers or names as in GPU=[0,1]',
       parse: parseWorkerResources,
+    },
+    pin: {
+      description: 'bind the tasks of each slot to CPUs of their own (Linux, by taskset)',
+      default: false,
     },
     gpuVendor: {
       value: 'VENDOR',
@@ -314,15 +320,20 @@ function planWorkers(
     nanny,
     ...(memoryFractions === undefined ? {} : { memoryFractions }),
   };
+  const pinned = options.pin ? pinSlots(threads, env, warnings) : undefined;
+  let pinnedSlots = 0;
   const workers: WorkerProcessOptions[] = [];
   for (const [index, slotCount] of slots.entries()) {
     const capacity = { totalBytes, nthreads: slotCount, cores };
     const memory = parseMemoryLimit(options.memoryLimit, capacity);
     if (memory.warning !== undefined) warnings.add(memory.warning);
     const numbered = slots.length === 1 ? name : `${name}-${index}`;
+    const own = pinned?.slice(pinnedSlots, pinnedSlots + slotCount);
+    pinnedSlots += slotCount;
     workers.push({
       ...shared,
       nthreads: slotCount,
+      ...(own === undefined ? {} : { slotCpus: own }),
       devices: workerDevices(resources, gpus.count, index),
       memoryLimitBytes: memory.limitBytes,
       ...(name === undefined || numbered === undefined ? {} : { name: numbered }),
@@ -405,6 +416,24 @@ function memoryLimit(value: string): string {
 function functionExecutor(value: string): FunctionExecutor {
   if (value === 'threads' || value === 'processes') return value;
   throw new FarmError('ERR_ARGUMENT', 'the kinds are threads and processes');
+}
+
+/** The CPUs of each slot of all workers; undefined, with a warning, where they cannot be bound. */
+function pinSlots(
+  slots: number,
+  env: Readonly<Record<string, string | undefined>>,
+  warnings: Set<string>,
+): readonly string[] | undefined {
+  const cpus = hostCpus();
+  if (cpus.length === 0) {
+    warnings.add('--pin has no effect: this system does not tell which CPUs there are');
+    return undefined;
+  }
+  if (findTaskset(env['PATH'] ?? '') === undefined) {
+    warnings.add('--pin has no effect: it needs the program taskset (of util-linux) in PATH');
+    return undefined;
+  }
+  return slotCpus(cpus, slots);
 }
 
 function gpuVendor(value: string): GpuVendor | 'auto' {

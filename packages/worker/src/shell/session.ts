@@ -74,6 +74,8 @@ export interface WorkerSessionOptions {
   /** Where peers reach this worker's store. */
   readonly address: string;
   readonly nthreads: number;
+  /** CPUs that each slot is bound to. */
+  readonly slotCpus: readonly string[] | undefined;
   /** Resources that stand for devices. */
   readonly devices: readonly DeviceResource[];
   /** Where GPUs among them are selected. */
@@ -165,6 +167,7 @@ export class WorkerSession implements AsyncDisposable {
       slots: nthreads,
       workerName: name,
       functionsIn: options.functionsIn,
+      slotCpus: options.slotCpus,
       commandSite: options.commandSite,
       scheduler: options.scheduler,
       prewarm: true,

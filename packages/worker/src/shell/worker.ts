@@ -90,6 +90,11 @@ export interface WorkerOptions {
    * @default a resource `GPU` for the GPUs from the first on
    */
   readonly devices?: readonly DeviceResource[];
+  /**
+   * CPUs that the tasks of each slot are bound to, as `taskset` takes them: `['0-1', '2-3']`.
+   * @default none
+   */
+  readonly slotCpus?: readonly string[];
   /** By whose variable GPUs are selected. @default 'auto', as the environment and drivers tell */
   readonly gpuVendor?: GpuVendor | 'auto';
   /**
@@ -396,6 +401,7 @@ export class Worker implements AsyncDisposable {
       scheduler: contactOf(this.#options),
       address: data.address,
       nthreads,
+      slotCpus: this.#options.slotCpus,
       devices,
       gpus: visibleGpus(gpuVendor, { ...process.env, ...this.#commandSite.variables }),
       memoryLimitBytes,

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 
+import { findTaskset, hostCpus } from '../../src/shell/pinning/host-cpus.ts';
 import { runWorkerProgram, type WorkerPlan } from '../../src/shell/options.ts';
 
 const ALLOCATION = { cores: 4, memoryBytes: 64e9 };
@@ -143,6 +144,25 @@ test('several workers have GPUs of their own, and a warning tells of those that 
     'GPU=1 for each of 4 workers, and 3 GPUs are visible in CUDA_VISIBLE_DEVICES=4,5,6: ' +
       'they will share',
   ]);
+});
+
+test('slots of all workers are bound to CPUs, where that is asked for and can be done', async () => {
+  const cpus = hostCpus().map(({ cpu }) => String(cpu));
+  const canPin = cpus.length > 0 && findTaskset(process.env['PATH'] ?? '') !== undefined;
+  const line = `h:1 --pin --nthreads ${cpus.length} --nworkers 2`;
+  const { plan } = await given(line, { PATH: process.env['PATH'] ?? '' });
+  expect(plan?.workers.map((worker) => worker.slotCpus)).toEqual(
+    canPin ? [cpus, cpus] : [undefined, undefined],
+  );
+
+  const without = await given('h:1 --pin', { PATH: '/nowhere' });
+  expect(without.plan?.workers[0]?.slotCpus).toBeUndefined();
+  expect(without.plan?.warnings).toEqual([expect.stringMatching(/^--pin has no effect: /)]);
+});
+
+test('more threads than the affinity mask has CPUs are warned of', async () => {
+  const { plan } = await given('h:1 --nworkers 3 --nthreads 2');
+  expect(plan?.warnings).toEqual(['6 threads on 4 cores: they will share']);
 });
 
 test('devices have the names they are given', async () => {

@@ -30,6 +30,8 @@ export interface CommandExecutorOptions {
    * @default 'auto'
    */
   readonly commandSpawner?: 'auto' | 'node';
+  /** CPUs that each slot is bound to, as `taskset` takes them. @default all for all */
+  readonly slotCpus?: readonly string[] | undefined;
   /** What the worker's site adds to commands. @default nothing */
   readonly commandSite?: CommandSite;
 }
@@ -84,6 +86,7 @@ export class CommandExecutor implements Executor {
       site: options.commandSite ?? {},
       env: options.env,
       commandSpawner: options.commandSpawner ?? 'auto',
+      slotCpus: options.slotCpus,
       warn: (text) => options.handlers.output(0, 'stderr', `farm: ${text}\n`),
     });
   }

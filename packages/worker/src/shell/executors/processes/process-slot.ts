@@ -24,6 +24,8 @@ export interface ProcessSlotOptions {
   readonly scheduler: SchedulerContact | undefined;
   readonly cwd: string;
   readonly env: NodeJS.ProcessEnv | undefined;
+  /** CPUs its process is bound to; undefined for none. */
+  readonly cpus: string | undefined;
   readonly heapMegabytes: number | undefined;
   readonly reaper: GroupReaper;
   readonly handlers: ExecutorHandlers;

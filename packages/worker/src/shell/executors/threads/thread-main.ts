@@ -1,7 +1,9 @@
 /** The entry of a slot's thread: takes batches of runs, executes run after run. */
 import type { ResourceAmounts } from '@farm/protocol/core';
+import { errorText } from '@farm/protocol/value';
 import { workerData } from 'node:worker_threads';
 
+import { pinThisThread } from '../../pinning/pin.ts';
 import { collectGarbage } from '../../collect-garbage.ts';
 import { resolveLocally } from '../local-modules.ts';
 import { type Outcome, runFunction } from './run-function.ts';
@@ -30,7 +32,7 @@ const COLLECT_BYTES = 16_777_216;
 const NO_RESOURCES: ResourceAmounts = [];
 
 // SAFE: the thread slot starts this file with exactly this.
-const { port, lane: laneMemory, workerName, slot, scheduler } = workerData as ThreadData;
+const { port, lane: laneMemory, workerName, slot, scheduler, cpus } = workerData as ThreadData;
 const lane = new LaneWriter(laneMemory);
 const functions = new TaskFunctions(workerName);
 const waiting: RunsMessage[] = [];
@@ -43,6 +45,13 @@ const seceded = new Map<number, RunningTask>();
 let executing: { readonly sequence: number; readonly task: RunningTask } | undefined;
 
 redirectOutput(port, lane);
+if (cpus !== undefined) {
+  try {
+    pinThisThread(cpus);
+  } catch (error) {
+    console.error(`farm: slot ${slot}: not bound to CPUs ${cpus}: ${errorText(error)}`);
+  }
+}
 resolveLocally(process.env['FARM_LOCAL_DIRECTORY']);
 provideTaskContext();
 const surroundings = new TaskSurroundings();

@@ -17,6 +17,8 @@ export interface ThreadData {
   readonly workerName: string;
   readonly slot: number;
   readonly scheduler: SchedulerContact | undefined;
+  /** CPUs it binds itself to. */
+  readonly cpus: string | undefined;
 }
 
 /** Makes a function known to the thread, before the first batch that names it. */
