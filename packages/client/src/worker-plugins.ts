@@ -18,7 +18,10 @@ import type { AnyFunction } from './types.ts';
 
 /** How a plugin of workers or nannies is registered. */
 export interface WorkerPluginOptions {
-  /** A worker has one plugin of a name; another of that name takes its place. @default its own */
+  /**
+   * A worker has one plugin of a name; another of that name takes its place.
+   * @default the name of the function or export, or of the module
+   */
   readonly name?: string;
   /** Whether it is for the workers or for the nannies above them. @default 'worker' */
   readonly kind?: PluginKind;
@@ -65,6 +68,9 @@ export function workerPlugin(
   const { setupTimeoutMs = LIMITS.pluginSetupMs } = options;
   if (!(setupTimeoutMs > 0 && setupTimeoutMs <= TIMER_MS_MAX)) {
     throw new FarmError('ERR_ARGUMENT', `setupTimeoutMs is ${setupTimeoutMs}: give milliseconds`);
+  }
+  if (typeof code === 'function' && code.name === '' && options.name === undefined) {
+    throw new FarmError('ERR_ARGUMENT', 'a plugin needs a name: workerPlugin(() => …, { name })');
   }
   const spec =
     typeof code === 'function' ? sourceFunction(code) : fromModule(code, exportName).spec;

@@ -1,6 +1,7 @@
 /** Goal: plugins of real workers and nannies are set up before tasks, and torn down at every orderly end. */
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 
 import { Client, command, environmentPlugin, npmInstallPlugin, workerPlugin } from '@farm/client';
 import { expect, test } from 'vitest';
@@ -236,4 +237,27 @@ test('the environment of a client is that of tasks, and put back at the end', as
     code: 'ERR_KILLED_WORKER',
   });
   expect(await client.submit(read).result()).toMatch(/^nanny/);
+});
+
+test('plugins end with a worker whose scheduler is gone for good', async () => {
+  await using site = await Site.open();
+  const scheduler = site.scheduler();
+  await writeFile(join(site.directory, 'noting.mjs'), NOTING);
+  const preload = ['--preload', './noting.mjs', '--preload-argv', 'seen', '--preload-argv=> '];
+  const worker = site.worker('--name', 'w', '--nthreads', '1', '--death-timeout', '1s', ...preload);
+  {
+    await using client = new Client({ schedulerFile: site.schedulerFile });
+    await client.waitForWorkers(1);
+    const file = join(site.directory, 'seen');
+    const noting = workerPlugin(pathToFileURL(join(site.directory, 'noting.mjs')), {
+      args: [file, '+ '],
+      name: 'noting',
+    });
+    await client.registerPlugin(noting);
+    scheduler.child.kill('SIGKILL');
+    expect(await worker.ended()).toBe(1);
+  }
+  const seen = await lines(join(site.directory, 'seen'));
+  expect(seen.slice(0, 2)).toEqual(['> setup w 1', '+ setup w 1']);
+  expect(seen.slice(2).toSorted()).toEqual(['+ teardown w connected', '> teardown w connected']);
 });

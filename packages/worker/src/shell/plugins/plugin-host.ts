@@ -25,6 +25,8 @@ export interface PluginHostOptions {
 }
 
 interface Hosted {
+  /** For the log. */
+  readonly name: string;
   readonly spec: Uint8Array;
   readonly thread: PluginThread;
   /** It comes from the command line, and stays whatever a scheduler says. */
@@ -110,9 +112,7 @@ export class PluginHost {
   async #close(): Promise<void> {
     this.transitions.listeners = [];
     this.#isTearingDown = this.#hosted.size > 0;
-    await Promise.all(
-      [...this.#hosted].map(async ([name, hosted]) => this.#tearDown(name, hosted)),
-    );
+    await Promise.all([...this.#hosted].map(async ([key, hosted]) => this.#tearDown(key, hosted)));
     this.#isTearingDown = false;
   }
 
@@ -135,7 +135,7 @@ export class PluginHost {
     });
     const key = isPreloaded ? `--preload ${name}` : name;
     // It is torn down with the others, should the worker end meanwhile.
-    this.#hosted.set(key, { spec, thread, isPreloaded });
+    this.#hosted.set(key, { name, spec, thread, isPreloaded });
     const why = await thread.setUp();
     if (why === null) logger.info(`plugin ${name} is set up`);
     else {
@@ -145,8 +145,8 @@ export class PluginHost {
     return why;
   }
 
-  async #tearDown(name: string, { thread }: Hosted): Promise<Failure | null> {
-    this.#hosted.delete(name);
+  async #tearDown(key: string, { name, thread }: Hosted): Promise<Failure | null> {
+    this.#hosted.delete(key);
     const why = await thread.tearDown();
     const { logger } = this.#options;
     if (why === null) logger.info(`plugin ${name} is torn down`);
