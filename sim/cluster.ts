@@ -235,7 +235,8 @@ export class SimulatedCluster {
       case 'leave': {
         const worker = this.#worker(action.worker);
         if (worker === undefined || worker.process.isDead) break;
-        worker.askClose('asked to leave');
+        if (action.graceMs === null) worker.askClose('asked to leave');
+        else worker.askDrain('asked to leave', action.graceMs);
         if (action.rejoinMs !== null)
           this.clock.after(action.rejoinMs, () => this.#start(worker.plan));
         break;

@@ -87,7 +87,12 @@ function draw(kind: FaultKind, random: Random, options: FaultOptions): FaultActi
     case 'storm':
       return { kind, workers: 2 + random.below(6), forMs };
     case 'leave':
-      return { kind, worker, rejoinMs: random.chance(0.7) ? restartMs : null };
+      return {
+        kind,
+        worker,
+        graceMs: random.chance(0.6) ? random.spread(5, 20_000) : null,
+        rejoinMs: random.chance(0.7) ? restartMs : null,
+      };
     case 'stall':
       return { kind, forMs: random.spread(10, 8_000) };
     case 'freeze-all':

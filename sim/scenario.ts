@@ -155,7 +155,13 @@ export type FaultAction =
       readonly forMs: number;
     }
   | { readonly kind: 'storm'; readonly workers: number; readonly forMs: number }
-  | { readonly kind: 'leave'; readonly worker: number; readonly rejoinMs: number | null }
+  | {
+      readonly kind: 'leave';
+      readonly worker: number;
+      /** It drains, and leaves after so long if it has not ended by then; null: at once. */
+      readonly graceMs: number | null;
+      readonly rejoinMs: number | null;
+    }
   | { readonly kind: 'duplicate-name'; readonly worker: number }
   | { readonly kind: 'stall'; readonly forMs: number }
   | { readonly kind: 'freeze-all'; readonly forMs: number }

@@ -75,6 +75,19 @@ export class SimulatedWorker {
     });
   }
 
+  /** Asks it to end what it runs, with nothing lost, within `graceMs`. */
+  askDrain(reason: string, graceMs: number): void {
+    this.process.run(() => {
+      if (this.#session === null) {
+        this.askClose(reason);
+        return;
+      }
+      this.#closing = reason;
+      this.#session.askDrain(reason);
+      this.process.after(graceMs, () => this.askClose(reason));
+    });
+  }
+
   /** Ends the process at once. `isSilent`: the machine is gone, and nobody is told. */
   kill(isSilent: boolean): void {
     if (this.process.isDead) return;
@@ -271,6 +284,11 @@ export class SimulatedSession {
 
   askClose(reason: string): void {
     this.#post({ kind: 'close-asked', nowMs: this.#world.clock.nowMs, reason });
+  }
+
+  askDrain(reason: string): void {
+    const { nowMs } = this.#world.clock;
+    this.#post({ kind: 'drain-asked', nowMs, reason, restart: false });
   }
 
   /** The process is gone. */

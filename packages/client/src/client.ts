@@ -36,6 +36,12 @@ import { type RegisterPluginOptions, pluginParams } from './plugin-module.ts';
 import { Session } from './session.ts';
 import { Submitter } from './submitter.ts';
 import { spanPath } from './task-options.ts';
+import {
+  PluginDefinition,
+  type Uploaded,
+  uploadPlugin,
+  workerPluginParams,
+} from './worker-plugins.ts';
 import type { Gathered, GatheredSkipping } from './types.ts';
 
 /** What a client emits. */
@@ -280,6 +286,20 @@ export class Client extends Submitter implements AsyncDisposable {
   }
 
   /**
+   * Gives all workers a plugin, those that join later too. Resolves once it is set up on all that
+   * are there; they go on with their tasks meanwhile. A worker that joins later runs no task before
+   * it has set it up.
+   *
+   * @param plugin - made by `workerPlugin`, `environmentPlugin`, `archivePlugin` and their like.
+   * @returns Whether there was no plugin of that name before.
+   * @throws FarmError `ERR_PLUGIN` where it could not be set up on some worker, which the message
+   *   names: then it is taken back from all; `ERR_LIMIT` where it is too large.
+   *
+   * @example
+   * await client.registerPlugin(environmentPlugin({ OMP_NUM_THREADS: '1' }));
+   */
+  async registerPlugin(plugin: PluginDefinition): Promise<boolean>;
+  /**
    * Has the scheduler load a plugin: a module of its host whose default export is a
    * `SchedulerPlugin`, or a function that makes one. A plugin stays until it is unregistered or the
    * scheduler ends.
@@ -289,20 +309,46 @@ export class Client extends Submitter implements AsyncDisposable {
    * @returns Whether it is new; false where the same module is there under that name.
    * @throws FarmError `ERR_ARGUMENT` where it cannot be loaded or started, or the name is taken.
    */
+  async registerPlugin(module: ModuleReference, options?: RegisterPluginOptions): Promise<boolean>;
   async registerPlugin(
-    module: ModuleReference,
+    plugin: ModuleReference | PluginDefinition,
     options: RegisterPluginOptions = {},
   ): Promise<boolean> {
-    return this.#session.ask('register-plugin', pluginParams(module, options));
+    if (plugin instanceof PluginDefinition) {
+      return this.#session.ask('register-worker-plugin', workerPluginParams(plugin));
+    }
+    return this.#session.ask('register-plugin', pluginParams(plugin, options));
   }
 
   /**
-   * Closes a plugin of the scheduler, whoever asked for it, one of `--preload` too.
+   * Puts a file or a directory of this machine into the own directory of all workers, those that
+   * join later too, where tasks find it as `$FARM_LOCAL_DIRECTORY/name`. What is there already with
+   * the same contents is not sent again; `unregisterPlugin(name)` removes it.
+   *
+   * @param options - `name`: what it is to be called. Default: the last part of the path.
+   * @throws FarmError `ERR_ARGUMENT` where it cannot be read, `ERR_LIMIT` above 48 MiB, `ERR_PLUGIN`
+   *   where a worker cannot take it.
+   *
+   * @example
+   * await client.upload('./params.txt');
+   */
+  async upload(path: string, options: { readonly name?: string } = {}): Promise<Uploaded> {
+    const { plugin, hash } = await uploadPlugin(path, options.name);
+    return { name: plugin.name, hash, isNew: await this.registerPlugin(plugin) };
+  }
+
+  /**
+   * Takes the plugins of that name from all workers and from the scheduler, whoever gave them, those
+   * of the scheduler's `--preload` too. Resolves once they are torn down.
    *
    * @returns Whether there was one of that name.
    */
   async unregisterPlugin(name: string): Promise<boolean> {
-    return this.#session.ask('unregister-plugin', { name });
+    const found = await Promise.all([
+      this.#session.ask('unregister-worker-plugin', { name }),
+      this.#session.ask('unregister-plugin', { name }),
+    ]);
+    return found.includes(true);
   }
 
   /**

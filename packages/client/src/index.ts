@@ -44,6 +44,21 @@ export type {
   GatheredSkipping,
   Iterables,
 } from './types.ts';
+export {
+  PluginDefinition,
+  archivePlugin,
+  copyOutPlugin,
+  environmentPlugin,
+  npmInstallPlugin,
+  workerPlugin,
+} from './worker-plugins.ts';
+export type {
+  ArchivePluginOptions,
+  CopyOutPluginOptions,
+  NpmInstallPluginOptions,
+  Uploaded,
+  WorkerPluginOptions,
+} from './worker-plugins.ts';
 export { wait } from './wait.ts';
 export type { WaitOptions, Waited } from './wait.ts';
 export { FarmError } from '@farm/protocol';

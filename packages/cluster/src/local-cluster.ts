@@ -4,7 +4,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { Client } from '@farm/client';
-import { FarmError, formatAddress, waitForSchedulerFile } from '@farm/protocol';
+import { FarmError, formatAddress, LIMITS, waitForSchedulerFile } from '@farm/protocol';
 
 import { ProgramProcess } from './program.ts';
 
@@ -12,6 +12,8 @@ import { ProgramProcess } from './program.ts';
 const START_MS = 30_000;
 /** How long a process may take to end when asked to. */
 const STOP_MS = 5_000;
+/** A worker has its plugins to tear down besides. */
+const WORKER_STOP_MS: number = STOP_MS + LIMITS.pluginTeardownMs;
 
 /** Options of a {@link LocalCluster}. */
 export interface LocalClusterOptions {
@@ -125,7 +127,7 @@ export class LocalCluster implements AsyncDisposable {
     }
     const surplus = running.slice(count);
     for (const worker of surplus) this.#workers.splice(this.#workers.indexOf(worker), 1);
-    await Promise.all(surplus.map((worker) => worker.stop(STOP_MS)));
+    await Promise.all(surplus.map((worker) => worker.stop(WORKER_STOP_MS)));
   }
 
   /** Ends all processes and removes their files. Idempotent. */
@@ -140,7 +142,7 @@ export class LocalCluster implements AsyncDisposable {
 
   async #close(): Promise<void> {
     // The scheduler tells its workers to end; they are asked directly too, in case it is gone.
-    const workers = this.#workers.map((worker) => worker.stop(STOP_MS));
+    const workers = this.#workers.map((worker) => worker.stop(WORKER_STOP_MS));
     await Promise.all([...workers, this.#scheduler.stop(STOP_MS)]);
     process.removeListener('exit', this.#atExit);
     await rm(this.#directory, { recursive: true, force: true });

@@ -71,10 +71,11 @@ test('a worker without scheduler gives up at its death-timeout', async () => {
   expect(worker.log).toContain(site.schedulerFile);
 });
 
-test('SIGTERM ends a worker cleanly; its tasks run elsewhere', async () => {
+test('what does not end within the drain timeout after SIGTERM runs elsewhere', async () => {
   await using site = await Site.open();
   site.scheduler();
-  const leaver = site.worker('--nthreads', '1', '--name', 'leaver');
+  const drain = ['--drain-timeout', '500ms'];
+  const leaver = site.worker('--nthreads', '1', '--name', 'leaver', ...drain);
   await using client = new Client({ schedulerFile: site.schedulerFile });
   await client.waitForWorkers(1);
   const gate = join(site.directory, 'gate');

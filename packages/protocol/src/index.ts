@@ -19,6 +19,7 @@ export type {
   ModuleFunction,
   SourceFunction,
 } from './function-spec.ts';
+export type { BuiltinPlugin, PluginSpec } from './plugin-spec.ts';
 export { formatAddress, parseAddress, webSocketUrl } from './address.ts';
 export type { Address } from './address.ts';
 export { createLogger, silentLogger } from './logger.ts';
@@ -29,10 +30,22 @@ export { onShutdownSignal } from './shutdown-signals.ts';
 export { formatBytes, parseBytes, parseDuration } from './units.ts';
 export { decodeBatch, encodeBatch } from './codec/batch.ts';
 export { decodeBulk, encodeBulkHeader } from './codec/bulk.ts';
+export {
+  STREAM_ANSWER_BYTES,
+  STREAM_PIECE_BYTES,
+  STREAM_REQUEST_BYTES,
+  decodeStreamAnswer,
+  decodeStreamRequest,
+  encodeStreamAnswer,
+  encodeStreamRequest,
+} from './codec/data-stream.ts';
+export type { StreamAnswer, StreamRequest } from './codec/data-stream.ts';
 export { checkMessage } from './codec/check-message.ts';
 export type { MessagesBySpeaker, Speaker } from './codec/check-message.ts';
 export type { AcceptedConnections, DialedConnections } from './transport/dialogue.ts';
 export type { HelloByRole } from './transport/handshake.ts';
+export { dialDataStream } from './transport/data-stream.ts';
+export type { DataStreamOptions } from './transport/data-stream.ts';
 export { inprocPair } from './transport/inproc.ts';
 export type { InprocOptions, InprocPair } from './transport/inproc.ts';
 export { LIVENESS_TIMES, livenessTimes } from './transport/liveness.ts';

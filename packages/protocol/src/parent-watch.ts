@@ -12,8 +12,13 @@ const WORDS_MAX = 200;
  *
  * @param onGone - Gets what the parent wrote before it closed its end, which says why: one line,
  *   empty where the parent died.
+ * @param onLine - Gets each line that the parent writes. Those it returns true for are not among
+ *   the last words.
  */
-export function watchParent(onGone: (lastWords: string) => void): void {
+export function watchParent(
+  onGone: (lastWords: string) => void,
+  onLine: (line: string) => boolean = () => false,
+): void {
   if (process.env[EXIT_WITH_STDIN] !== '1') return;
   delete process.env[EXIT_WITH_STDIN];
   let isGone = false;
@@ -24,7 +29,11 @@ export function watchParent(onGone: (lastWords: string) => void): void {
     onGone(words.replaceAll(/\s+/g, ' ').trim());
   };
   process.stdin.setEncoding('utf8').on('data', (text: string) => {
-    words = (words + text).slice(0, WORDS_MAX);
+    const lines = (words + text).split(/(?<=\n)/);
+    words = lines
+      .filter((line) => !line.endsWith('\n') || !onLine(line.trim()))
+      .join('')
+      .slice(0, WORDS_MAX);
   });
   process.stdin.on('end', gone);
   process.stdin.on('close', gone);

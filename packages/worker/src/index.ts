@@ -10,3 +10,11 @@ export type { TaskContext } from './shell/executors/threads/task-context.ts';
 export { readOutput } from './shell/executors/commands/output/read-output.ts';
 export type { OutputRecord } from './shell/executors/commands/output/read-output.ts';
 export { environmentChanged } from './shell/executors/commands/command-environment.ts';
+export type {
+  EnvironmentChanges,
+  NannyPlugin,
+  PluginWorker,
+  RunState,
+  WorkerPlugin,
+  WorkerPluginExport,
+} from './shell/plugins/worker-plugin.ts';

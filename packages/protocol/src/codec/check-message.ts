@@ -102,6 +102,8 @@ const OPS_BY_SPEAKER: { readonly [S in Speaker]: readonly MessagesBySpeaker[S]['
     'get-relayed',
     'data-failed',
     'worker-heartbeat',
+    'plugin-set',
+    'draining',
     'leaving',
   ],
   'worker-bound': [
@@ -116,6 +118,7 @@ const OPS_BY_SPEAKER: { readonly [S in Speaker]: readonly MessagesBySpeaker[S]['
     'data-failed',
     'close-worker',
     'restart-worker',
+    'set-plugin',
   ],
   peer: ['get-data', 'data-failed'],
 };
@@ -179,6 +182,10 @@ const length: Check = (value) => {
   return integer(value) ?? (Number(value) > LIMITS.frameBytesMax / 2 ? 'is too large' : undefined);
 };
 
+const pluginKind: Check = (value) => {
+  return value === 'worker' || value === 'nanny' ? undefined : 'is no kind of plugin';
+};
+
 const PARAMS: { readonly [M in keyof Questions]: Check } = {
   'scheduler-info': (value) => (value === null ? undefined : 'is not null'),
   'wait-for-workers': record({ count: integer }),
@@ -195,6 +202,8 @@ const PARAMS: { readonly [M in keyof Questions]: Check } = {
   groups: record({ keys: texts }),
   'register-plugin': record({ name, module: name, args: texts }),
   'unregister-plugin': record({ name }),
+  'register-worker-plugin': record({ name, kind: pluginKind, spec: bytes }),
+  'unregister-worker-plugin': record({ name }),
   ...COORDINATION_PARAMS,
 };
 
@@ -301,6 +310,10 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
   'get-data': { fields: dataRequest },
   'close-worker': { fields: reason },
   'restart-worker': { fields: reason },
+  'set-plugin': {
+    fields: { request: integer, name, kind: pluginKind, spec: nullable(bytes) },
+  },
+  'plugin-set': { fields: { request: integer, failure: nullable(failure) } },
   finished: {
     fields: {
       runs: integers,
@@ -318,12 +331,13 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
   stopped: { fields: { runs: integers, kept: integers } },
   holding: { fields: { tasks: integers } },
   lost: { fields: { tasks: integers } },
-  'run-usage': { fields: { run: integer, peakBytes: amount, cpuUs: nullable(amount) } },
+  'run-usage': { fields: { run: integer, peakBytes: integer, cpuUs: nullable(integer) } },
   seceded: { fields: { runs: integers } },
   'acquire-failed': { fields: { task: integer, holders: texts } },
   'input-missing': { fields: { run: integer, task: integer, holders: texts } },
   'worker-heartbeat': { fields: { metrics, executing: integers } },
   'get-relayed': { fields: dataRequest },
+  draining: { fields: reason },
   leaving: { fields: reason },
 };
 

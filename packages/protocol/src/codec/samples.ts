@@ -12,6 +12,7 @@ import {
   dataFailed,
   defineFunction,
   defineWorkerFunction,
+  draining,
   failed,
   failure,
   finished,
@@ -26,6 +27,7 @@ import {
   leaving,
   lost,
   packU32,
+  pluginSet,
   putData,
   recomputing,
   release,
@@ -35,9 +37,10 @@ import {
   run,
   runDependency,
   runFailed,
+  runUsage,
   seceded,
   scatter,
-  runUsage,
+  setPlugin,
   shutdown,
   stop,
   stopped,
@@ -143,9 +146,10 @@ export const SAMPLES: {
   shutdown: shutdown('asked to'),
   goodbye: goodbye('replaced'),
   'close-worker': closeWorker('asked to'),
+  'restart-worker': restartWorker('paused for too long'),
+  draining: draining('lifetime'),
   leaving: leaving('lifetime'),
   acquire: acquire(10, 5000, ['tcp://10.0.0.2:4000']),
-  'restart-worker': restartWorker('paused for too long'),
   'acquire-failed': acquireFailed(10, ['tcp://10.0.0.2:4000']),
   'put-data': putData([10], new Uint8Array([1, 2]), [2]),
   scatter: scatter({
@@ -162,6 +166,8 @@ export const SAMPLES: {
   'run-usage': runUsage(7, 200_000_000, 1_500_000),
   'topic-event': topicEvent('progress', 1_700_000_000_000, new Uint8Array([1])),
   seceded: seceded([7]),
+  'set-plugin': setPlugin(9, 'environment', 'worker', new Uint8Array([1])),
+  'plugin-set': pluginSet(9, null),
 };
 
 /** The samples as a list, in the order that fixes the table of shapes. */

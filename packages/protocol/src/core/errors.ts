@@ -33,6 +33,7 @@ export type ErrorCode =
   | 'ERR_RESULT' // the task's result cannot travel
   | 'ERR_LOST_DATA' // a result is gone and cannot be computed again
   | 'ERR_NO_WORKER' // no worker can ever satisfy the request
+  | 'ERR_PLUGIN' // a plugin of workers could not be set up
   | 'ERR_INTERNAL'; // an invariant of farm itself does not hold: a bug, please report it
 
 const BRAND = Symbol.for('farm.error');

@@ -9,6 +9,10 @@ export const LIMITS = {
   bulkChunkBytes: 1_048_576,
   /** Chunks of one value requested ahead. */
   bulkChunksInFlightMax: 8,
+  /** Bytes of large values that a worker without memory limit brings over at once; one always. */
+  fetchBytesMax: 536_870_912,
+  /** Streams of data that a worker serves at once. */
+  dataStreamsMax: 128,
   /** Results up to this size travel inside the completion message. */
   inlineValueBytesMax: 4_096,
   /** Sum of inline results the scheduler keeps for later dependents and clients. */
@@ -59,6 +63,14 @@ export const LIMITS = {
   pathDepthMax: 32,
   /** Spans that are remembered; those without tasks are forgotten first. */
   spansMax: 1_000,
+  /** How long a plugin of a worker may take for its teardown. */
+  pluginTeardownMs: 30_000,
+  /** How long its setup may take, unless it says so itself. */
+  pluginSetupMs: 300_000,
+  /** Bytes of a plugin of workers, with what it uploads. */
+  pluginBytesMax: 50_331_648,
+  /** Bytes of all of them together. */
+  pluginsTotalBytesMax: 268_435_456,
   /** Deaths of its workers after which a task is blamed (Dask's allowed-failures). */
   allowedFailures: 3,
 } as const;

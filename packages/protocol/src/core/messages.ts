@@ -121,10 +121,11 @@ export {
   getRelayed,
   holding,
   inputMissing,
+  draining,
   leaving,
   lost,
-  runFailed,
   runUsage,
+  runFailed,
   seceded,
   stopped,
   workerHeartbeat,
@@ -136,11 +137,12 @@ export type {
   GetRelayed,
   Holding,
   InputMissing,
+  Draining,
   Leaving,
   Lost,
+  RunUsage,
   RunFailed,
   Seceded,
-  RunUsage,
   Stopped,
   WorkerHeartbeat,
   WorkerMessage,
@@ -157,6 +159,13 @@ export type {
   Retired,
   WhoHas,
 } from './messages/data-questions.ts';
+export { pluginSet, setPlugin } from './messages/plugins.ts';
+export type {
+  PluginKind,
+  PluginSet,
+  SetPlugin,
+  WorkerPluginParams,
+} from './messages/plugins.ts';
 export type { PeerMessage } from './messages/peer.ts';
 export type { Message } from './messages/message.ts';
 export type {

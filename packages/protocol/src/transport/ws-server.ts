@@ -26,6 +26,7 @@ import {
 } from './handshake.ts';
 import type { HelloByRole } from './handshake.ts';
 import type { LivenessTimes } from './liveness.ts';
+import { DATA_STREAM_PATH, acceptDataStream } from './data-stream.ts';
 import { listenFailure } from './listen-failure.ts';
 import { FrameConnection } from './frame-connection.ts';
 import { WS_OPTIONS, resumeOver, wsConnection } from './ws-connection.ts';
@@ -84,6 +85,12 @@ export interface FarmServerOptions {
    * @default 404
    */
   readonly onRequest?: RequestListener;
+  /**
+   * Takes bare connections of peers, which have shown their token: data without frames. It has to
+   * listen to the socket before it returns.
+   * @default none are served
+   */
+  readonly onDataStream?: (socket: Duplex) => void;
   /** @default silentLogger */
   readonly logger?: Logger;
   /** @default LIMITS.handshakeMs */
@@ -126,6 +133,7 @@ export class FarmServer implements AsyncDisposable {
   /** Sockets that have neither asked for a page nor finished their handshake. */
   readonly #fresh = new Map<Duplex, NodeJS.Timeout>();
   readonly #webSockets = new Set<WebSocket>();
+  readonly #dataStreams = new Set<Duplex>();
   #closing: Promise<void> | undefined;
 
   /**
@@ -185,6 +193,7 @@ export class FarmServer implements AsyncDisposable {
     this.#http.close(() => closed.resolve());
     for (const socket of this.#fresh.keys()) socket.destroy();
     for (const ws of this.#webSockets) ws.terminate();
+    for (const socket of this.#dataStreams) socket.destroy();
     this.#http.closeAllConnections();
     await closed.promise;
   }
@@ -217,10 +226,20 @@ export class FarmServer implements AsyncDisposable {
       answerHttp(socket, 503, new FarmError('ERR_LIMIT', message));
       return;
     }
-    const role = this.#admit(request);
+    const { onDataStream } = this.#options;
+    const isStream = onDataStream !== undefined && request.url === DATA_STREAM_PATH;
+    const role = this.#admit(request, isStream ? 'peer' : pathRole(request.url ?? ''));
     if (role instanceof FarmError) {
       this.#logger.warn('refused a connection', { ...remoteOf(request), reason: role.message });
       answerHttp(socket, role.code === 'ERR_UNAUTHORIZED' ? 401 : 404, role);
+      return;
+    }
+    if (isStream) {
+      this.#forget(socket);
+      this.#dataStreams.add(socket);
+      socket.once('close', () => this.#dataStreams.delete(socket));
+      acceptDataStream(socket);
+      onDataStream(socket);
       return;
     }
     this.#upgrader.handleUpgrade(request, socket, head, (ws) => {
@@ -229,10 +248,9 @@ export class FarmServer implements AsyncDisposable {
   }
 
   /** The role a request is for, once it has shown the token for it. */
-  #admit(request: IncomingMessage): Role | FarmError {
+  #admit(request: IncomingMessage, role: Role | undefined): Role | FarmError {
     const { tokens } = this.#options;
     const path = request.url ?? '';
-    const role = pathRole(path);
     const expected = role === undefined ? undefined : tokens[role];
     if (role === undefined || expected === undefined) {
       return new FarmError('ERR_PROTOCOL', `there is nothing to connect to at ${quote(path)}`);

@@ -10,7 +10,7 @@ import { matchFreeWorker, removeWorker, unmatchAll } from './membership.ts';
 import { removeClient } from './release.ts';
 import type { ClientState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
-import { acceptRuns, pauseRuns } from './workload.ts';
+import { acceptRuns, canTakeRuns, pauseRuns } from './workload.ts';
 
 /** Most that one event moves the clock of leases on. Ticks come more often than that. */
 const STEP_MS_MAX = 1_000;
@@ -40,7 +40,7 @@ export function regainSight(tables: Tables, worker: WorkerState): void {
   worker.away = null;
   worker.heardMs = tables.nowMs;
   tables.awayWorkers.delete(worker);
-  if (!worker.isLeaving && !worker.isPaused) {
+  if (canTakeRuns(worker)) {
     matchFreeWorker(tables, worker);
     acceptRuns(tables, worker);
   }

@@ -8,6 +8,7 @@ import { fromUnits } from './resources.ts';
 import type { Block, Requirement, TaskState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 import { recordOf } from './transitions.ts';
+import { whyUnprepared } from './worker-plugins.ts';
 
 /** Keys an explanation names at most. */
 const KEYS_MAX = 20;
@@ -123,6 +124,8 @@ function whyNotThere(tables: Tables, block: Block, worker: WorkerState): string 
   if (!hasCapacity(requirement, worker)) return 'it is too small';
   if (worker.isLeaving) return 'it is leaving';
   if (worker.away !== null) return `it is away: ${worker.away.reason}`;
+  const unprepared = whyUnprepared(worker);
+  if (unprepared !== null) return unprepared;
   if (worker.isPaused) return 'it is paused: it is short of memory';
   for (const { name, units } of requirement.needs) {
     const free = worker.pool.capacity(name) - worker.pool.used(name);

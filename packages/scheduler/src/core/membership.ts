@@ -16,7 +16,8 @@ import { WorkerState } from './state.ts';
 import type { Assignment, Requirement } from './state.ts';
 import type { Tables } from './tables.ts';
 import { review } from './transitions.ts';
-import { acceptRuns, endMove, refuseRuns } from './workload.ts';
+import { forgetPluginsOf, preparePlugins } from './worker-plugins.ts';
+import { acceptRuns, canTakeRuns, endMove, refuseRuns } from './workload.ts';
 
 /** A worker has connected. One whose name is taken or whose hello is senseless is sent away. */
 export function addWorker(tables: Tables, session: string, hello: WorkerHello): void {
@@ -38,8 +39,11 @@ export function addWorker(tables: Tables, session: string, hello: WorkerHello): 
   const worker = new WorkerState(session, hello, poolOf(hello), tables.nowMs);
   tables.workers.set(session, worker);
   tables.workersByName.set(worker.name, worker);
-  matchFreeWorker(tables, worker);
-  acceptRuns(tables, worker);
+  preparePlugins(tables, worker);
+  if (canTakeRuns(worker)) {
+    matchFreeWorker(tables, worker);
+    acceptRuns(tables, worker);
+  }
   describeDeath(tables, hello);
   if (tables.isObserved) {
     const { name, host, address, nthreads, resources } = hello;
@@ -66,7 +70,7 @@ export function retireWorker(tables: Tables, worker: WorkerState): void {
 /** A worker that was to retire stays after all. */
 export function readmitWorker(tables: Tables, worker: WorkerState): void {
   worker.isLeaving = false;
-  if (worker.away !== null || worker.isPaused) return;
+  if (!canTakeRuns(worker)) return;
   matchFreeWorker(tables, worker);
   acceptRuns(tables, worker);
 }
@@ -95,6 +99,7 @@ export function removeWorker(tables: Tables, worker: WorkerState, reason: string
   tables.awayWorkers.delete(worker);
   tables.pausedWorkers.delete(worker);
   tables.outbox.forgetWorker(worker);
+  forgetPluginsOf(tables, worker);
   if (tables.transfers.size > 0) endTransfersTo(tables, worker);
   if (tables.scatters.size > 0) redirectScatters(tables, worker);
   const lost = loseResults(tables, worker);

@@ -19,7 +19,7 @@ export function takePaused(tables: Tables, worker: WorkerState, isPaused: boolea
   const rssBytes = worker.metrics?.rssBytes ?? 0;
   const message = `${cause}: it takes ${Math.round(rssBytes / 2 ** 20)} MiB of memory`;
   tables.outbox.instruct({ do: 'log', level: isPaused ? 'warn' : 'info', message });
-  if (worker.isLeaving || worker.away !== null) return;
+  if (worker.isLeaving || worker.away !== null || worker.plugins.missing.size > 0) return;
   if (isPaused) {
     pauseRuns(tables, worker);
     unmatchAll(tables, worker);

@@ -12,6 +12,7 @@ import { explain } from './explain.ts';
 import { groups } from './groups.ts';
 import { schedulerInfo } from './info.ts';
 import type { Asker } from './instructions.ts';
+import { takeRegisterPlugin, takeUnregisterPlugin } from './plugin-rounds.ts';
 import { valueOf } from './replicas.ts';
 import { takeRetire } from './retire.ts';
 import { spansBelow } from './spans.ts';
@@ -79,6 +80,12 @@ export function takeAsk(tables: Tables, client: ClientState, message: Ask): void
       outbox.instruct({ do: 'unload-plugin', client: client.session, request, name });
       break;
     }
+    case 'register-worker-plugin':
+      takeRegisterPlugin(tables, client, request, message.params);
+      break;
+    case 'unregister-worker-plugin':
+      takeUnregisterPlugin(tables, client, request, message.params.name);
+      break;
     case 'story':
       outbox.toClient(client, reply(request, tables.story.of(message.params.key), null));
       break;

@@ -1,7 +1,7 @@
 /**
  * Workers that are to go without loss: no new tasks, unstarted ones are taken back, running ones end
  * (for a while), what only they hold is copied to others; then they are closed. Where nobody can
- * take their data they go on as before.
+ * take their data they go on as before, unless they said themselves that they drain.
  */
 import { closeWorker, reply, restartWorker } from '@farm/protocol/core';
 import type { Retired, RetireParams } from '@farm/protocol/core';
@@ -15,6 +15,8 @@ import type { Tables } from './tables.ts';
 
 /** Attempts to copy everything, while new results appear. */
 const ROUNDS_MAX = 5;
+/** Results that a draining worker makes are copied so often. */
+const DRAIN_LOOK_MS = 500;
 
 /** A question that waits for its workers. */
 interface RetireRequest {
@@ -33,6 +35,10 @@ export interface Retirement {
   readonly close: boolean;
   /** Its nanny starts it again. */
   readonly restart: boolean;
+  /** It has said that it goes: whatever can be copied until then is. */
+  isDraining: boolean;
+  /** When results that were made meanwhile are copied, while it drains. */
+  lookAgainMs: number;
   /** Running tasks are not waited for any longer. */
   readonly deadlineMs: number;
   stage: 'finishing' | 'copying' | 'copied' | 'closing';
@@ -66,6 +72,18 @@ export function restartPaused(tables: Tables): void {
     const asked: RetireRequest = { client: null, request: 0, retired: [], kept: [], left: 1 };
     begin(tables, worker, asked, { close: true, timeoutMs: pausedMaxMs }, true);
   }
+}
+
+/** A worker says that it drains: it goes, with nothing lost as far as that can be had. */
+export function takeDraining(tables: Tables, worker: WorkerState): void {
+  if (worker.hasSaidLeaving || tables.closing !== null) return;
+  const [before] = [...tables.retirements].filter((retirement) => retirement.worker === worker);
+  if (before !== undefined) {
+    before.isDraining = true;
+    return;
+  }
+  const asked: RetireRequest = { client: null, request: 0, retired: [], kept: [], left: 1 };
+  begin(tables, worker, asked, { close: true, timeoutMs: 0 }, false, true);
 }
 
 /** Goes on with copies and retirements, as far as their conditions hold. */
@@ -127,17 +145,20 @@ function begin(
   asked: RetireRequest,
   { close, timeoutMs }: Pick<RetireParams, 'close' | 'timeoutMs'>,
   restart: boolean = false,
+  isDraining: boolean = false,
 ): void {
   retireWorker(tables, worker);
   worker.isRetiring = true;
   const runs = [...worker.runs.values()].flatMap(({ task, run }) => (task === null ? [] : [run]));
-  // Those that have not started come back at once.
-  for (const run of runs) tables.outbox.stop(worker, run, false);
+  // Those that have not started come back at once. One that drains hands them back unasked.
+  if (!isDraining) for (const run of runs) tables.outbox.stop(worker, run, false);
   tables.retirements.add({
     worker,
     asked,
     close,
     restart,
+    isDraining,
+    lookAgainMs: tables.nowMs,
     deadlineMs: tables.nowMs + timeoutMs,
     stage: 'finishing',
     rounds: 0,
@@ -151,10 +172,11 @@ function begin(
 }
 
 function finishRuns(tables: Tables, retirement: Retirement): void {
-  const { worker, deadlineMs } = retirement;
+  const { worker, deadlineMs, isDraining, lookAgainMs } = retirement;
   // Values on their way to it would be lost with it, and are soon there.
   if (tables.scatters.areBoundFor(worker)) return;
-  if (worker.runs.size > 0 && tables.nowMs < deadlineMs) return;
+  const untilMs = isDraining ? lookAgainMs : deadlineMs;
+  if (worker.runs.size > 0 && tables.nowMs < untilMs) return;
   copyOut(tables, retirement, unsafe(worker));
 }
 
@@ -172,14 +194,27 @@ function copyOut(tables: Tables, retirement: Retirement, tasks: readonly TaskSta
 }
 
 function closeOrCopyMore(tables: Tables, retirement: Retirement): void {
-  const { worker, close, problem } = retirement;
-  const left = unsafe(worker);
-  if (left.length > 0) {
-    if (problem === null && retirement.rounds < ROUNDS_MAX) copyOut(tables, retirement, left);
-    else settleOne(tables, retirement, problem ?? 'it makes results faster than they are copied');
+  const { worker, close, problem, isDraining } = retirement;
+  if (isDraining && worker.runs.size > 0) {
+    // It gives them up itself when it cannot wait any longer.
+    retirement.stage = 'finishing';
+    retirement.rounds = 0;
+    retirement.lookAgainMs = tables.nowMs + DRAIN_LOOK_MS;
     return;
   }
-  if (!close) {
+  const left = unsafe(worker);
+  if (left.length > 0) {
+    if (problem === null && retirement.rounds < ROUNDS_MAX) {
+      copyOut(tables, retirement, left);
+      return;
+    }
+    if (isDraining) logLost(tables, worker, left.length, problem);
+    else {
+      settleOne(tables, retirement, problem ?? 'it makes results faster than they are copied');
+      return;
+    }
+  }
+  if (!close && !isDraining) {
     settleOne(tables, retirement, null);
     return;
   }
@@ -188,6 +223,17 @@ function closeOrCopyMore(tables: Tables, retirement: Retirement): void {
   const { restart } = retirement;
   const why = 'it was paused for too long';
   tables.outbox.toWorker(worker, restart ? restartWorker(why) : closeWorker('it was retired'));
+}
+
+function logLost(
+  tables: Tables,
+  { name }: WorkerState,
+  count: number,
+  problem: string | null,
+): void {
+  const reason = problem === null ? '' : `: ${problem}`;
+  const message = `worker ${name} goes with ${count} results that are nowhere else${reason}`;
+  tables.outbox.instruct({ do: 'log', level: 'warn', message });
 }
 
 /** Results that would be lost with the worker. */

@@ -17,6 +17,7 @@ import { addWorker, findRefusal, removeWorker, retireWorker } from './membership
 import { observe, observedClient, setObserving } from './observations.ts';
 import { place } from './placement.ts';
 import { cancelRange, releaseRange, removeClient, retryTasks } from './release.ts';
+import { settlePlugins, takePluginSet } from './plugin-rounds.ts';
 import {
   answerPluginLoaded,
   answerWorkersAwaited,
@@ -27,7 +28,7 @@ import {
 import { laneOf } from './ready-queue.ts';
 import { dropSurplus } from './replication.ts';
 import { internRequirement } from './requirements.ts';
-import { advanceDrain, restartPaused } from './retire.ts';
+import { advanceDrain, restartPaused, takeDraining } from './retire.ts';
 import { placeScatters, takeScatter } from './scatter.ts';
 import { speculate } from './speculation.ts';
 import { ClientState } from './state.ts';
@@ -45,8 +46,8 @@ import {
   takeInputMissing,
   takeLost,
   takeRunFailed,
-  takeSeceded,
   takeRunUsage,
+  takeSeceded,
   takeStopped,
 } from './worker-reports.ts';
 
@@ -120,6 +121,7 @@ export class SchedulerCore {
     endDelays(tables);
     settle(tables);
     placeScatters(tables);
+    settlePlugins(tables);
     restartPaused(tables);
     advanceDrain(tables);
     dropSurplus(tables);
@@ -311,11 +313,11 @@ export class SchedulerCore {
       case 'holding':
         takeHolding(tables, worker, message);
         break;
-      case 'lost':
-        takeLost(tables, worker, message);
-        break;
       case 'run-usage':
         takeRunUsage(worker, message);
+        break;
+      case 'lost':
+        takeLost(tables, worker, message);
         break;
       case 'acquire-failed':
         takeAcquireFailed(tables, worker, message);
@@ -328,6 +330,12 @@ export class SchedulerCore {
         break;
       case 'worker-heartbeat':
         takeHeartbeat(tables, worker, message);
+        break;
+      case 'plugin-set':
+        takePluginSet(tables, worker, message);
+        break;
+      case 'draining':
+        takeDraining(tables, worker);
         break;
       case 'leaving':
         worker.hasSaidLeaving = true;

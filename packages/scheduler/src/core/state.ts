@@ -30,6 +30,7 @@ import type { Lane, ReadyQueue } from './ready-queue.ts';
 import type { ResourceNeed, ResourcePool } from './resources.ts';
 import type { Span } from './spans.ts';
 import type { ValueArena } from './values.ts';
+import { PluginDuties } from './worker-plugins.ts';
 
 /** Flag of a block's task: the submitting client wants it. */
 export const WANTED = 1;
@@ -268,9 +269,9 @@ export interface Assignment {
   move: Move | null;
   /** Until then it is not asked for (again). */
   staysUntilMs: number;
-  /** A given up run of the task left its result on this worker. */
   /** What it took, where its worker measured that. */
   usage: Pick<RunUsage, 'peakBytes' | 'cpuUs'> | null;
+  /** A given up run of the task left its result on this worker. */
   hasStaleCopy: boolean;
 }
 
@@ -392,6 +393,8 @@ export class WorkerState {
   isPaused = false;
   /** When that began, or a restart for it was last tried. */
   pausedSinceMs = 0;
+  /** It gets no new runs while it lacks a plugin, see `worker-plugins.ts`. */
+  readonly plugins: PluginDuties = new PluginDuties();
   metrics: WorkerMetrics | null = null;
 
   constructor(session: string, hello: WorkerHello, pool: ResourcePool, nowMs: number) {

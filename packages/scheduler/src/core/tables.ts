@@ -25,6 +25,7 @@ import type { Retirement } from './retire.ts';
 import { SpanTable } from './spans.ts';
 import { Story } from './story.ts';
 import { ValueBudget } from './values.ts';
+import { WorkerPlugins } from './worker-plugins.ts';
 
 /** A client that waits until enough workers are there. */
 export interface WorkersAwaited {
@@ -50,9 +51,9 @@ export class Tables {
   readonly workersByName: Map<string, WorkerState> = new Map();
   /** Those that have lost their connection. */
   readonly awayClients: Set<ClientState> = new Set();
-  readonly awayWorkers: Set<WorkerState> = new Set();
   /** Those short of memory, see `pausing.ts`. */
   readonly pausedWorkers: Set<WorkerState> = new Set();
+  readonly awayWorkers: Set<WorkerState> = new Set();
   /** Those that get new runs, in order of arrival. */
   readonly accepting: Set<WorkerState> = new Set();
   /** Those of `accepting` with a free slot; whoever got a run last comes last. */
@@ -122,6 +123,8 @@ export class Tables {
   readonly retirements: Set<Retirement> = new Set();
   /** What clients share: locks, queues, datasets, … */
   readonly coordination: Coordination = new Coordination();
+  /** What clients plug into all workers. */
+  readonly plugins: WorkerPlugins = new WorkerPlugins();
   needsPlacement = false;
   workersAwaited: WorkersAwaited[] = [];
 

@@ -15,7 +15,8 @@ import type { Block, Requirement, TaskState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 import { isNeeded, isUnfinished } from './transitions.ts';
 import { validateData } from './validate-data.ts';
-import { fitsNow } from './workload.ts';
+import { validatePlugins } from './validate-plugins.ts';
+import { canTakeRuns, fitsNow } from './workload.ts';
 
 const STATES: readonly TaskStateName[] = [
   'released',
@@ -72,6 +73,7 @@ export function validateTables(tables: Tables): void {
   for (const { worker, run } of tables.stragglers) {
     invariant(worker.runs.has(run), `run ${run} is over and counts as slow`);
   }
+  validatePlugins(tables);
   invariant(tables.moved.length === 0, 'tasks are under way');
   invariant(tables.reviews.length === 0, 'tasks are under review');
   invariant(tables.slots === sum([...tables.accepting], ({ nthreads }) => nthreads), 'slots');
@@ -213,7 +215,7 @@ function validateWorker(tables: Tables, worker: WorkerState): void {
     invariant(hasItem(task.holders, worker), `${name} holds ${task.key}, which does not know`);
   }
   invariant(tables.workersByName.get(name) === worker, `${name} is not found by name`);
-  const isAccepting = !worker.isLeaving && worker.away === null && !worker.isPaused;
+  const isAccepting = canTakeRuns(worker);
   invariant(tables.accepting.has(worker) === isAccepting, `${name}: accepting`);
   invariant(tables.pausedWorkers.has(worker) === worker.isPaused, `${name}: paused`);
   invariant(tables.awayWorkers.has(worker) === (worker.away !== null), `${name}: away`);

@@ -69,6 +69,12 @@ function showRoom(tables: Tables, worker: WorkerState): void {
   tables.needsPlacement = true;
 }
 
+/** Whether nothing speaks against giving the worker runs: it stays, is there, and has its plugins. */
+export function canTakeRuns(worker: WorkerState): boolean {
+  const { isLeaving, away, isPaused, plugins } = worker;
+  return !isLeaving && away === null && !isPaused && plugins.missing.size === 0;
+}
+
 /** Begins to give the worker runs. */
 export function acceptRuns(tables: Tables, worker: WorkerState): void {
   tables.accepting.add(worker);

@@ -242,3 +242,112 @@ describe('the adaptive target', () => {
     expect(other.answer(other.ask('adaptive-target', params))).toMatchObject({ target: 7 });
   });
 });
+
+describe('a worker that drains', () => {
+  const LARGE = { inlineTotalBytesMax: 0 } as const;
+  const DRAINING = { op: 'draining', reason: 'its lifetime is over' } as const;
+
+  test('gets nothing new, is copied while it ends its runs, and closed when they have ended', () => {
+    const farm = new SchedulerHarness(LARGE);
+    const client = farm.client('c');
+    const a = farm.worker('a');
+    client.submit({ key: 'x' });
+    a.finishLarge('x', 5_000);
+    client.submit({ key: 'm', count: 2 });
+    expect(a.keys()).toEqual(['m-0', 'm-1']);
+    const b = farm.worker('b');
+    const [, behind] = a.runs;
+    a.runs = a.runs.slice(0, 1);
+    a.say(DRAINING, { op: 'stopped', runs: [behind?.run ?? -1], kept: [] });
+    expect(a.stopping).toEqual([]);
+    expect(b.keys()).toEqual(['m-1']);
+    expect(b.acquiring).toHaveLength(1);
+    b.takeIn();
+    b.finish();
+    client.submit({ key: 'new' });
+    expect(b.keys()).toEqual(['new']);
+    farm.ticks(60_000);
+    expect(a.taken('close-worker')).toEqual([]);
+    a.finishLarge('m-0', 6_000);
+    expect(b.acquiring).toHaveLength(1);
+    expect(a.taken('close-worker')).toEqual([]);
+    b.takeIn();
+    expect(a.taken('close-worker')).toHaveLength(1);
+    a.leave();
+    a.lose();
+    expect(client.taken('recomputing')).toEqual([]);
+    expect(b.keys()).toEqual(['new']);
+    expect(farm.core.counts()).toMatchObject({ memory: 3, processing: 1 });
+  });
+
+  test('has what it makes meanwhile copied before all of its runs have ended', () => {
+    const farm = new SchedulerHarness(LARGE);
+    const client = farm.client('c');
+    const a = farm.worker('a', { nthreads: 2 });
+    client.submit({ key: 'short' });
+    client.submit({ key: 'long' });
+    expect(a.keys()).toEqual(['short', 'long']);
+    const b = farm.worker('b');
+    a.say(DRAINING);
+    a.finishLarge('short', 5_000);
+    farm.tick(500);
+    expect(b.acquiring).toHaveLength(1);
+    b.takeIn();
+    a.leave();
+    a.lose();
+    expect(client.taken('recomputing')).toEqual([]);
+    expect(b.keys()).toEqual(['long']);
+    expect(farm.core.counts()).toMatchObject({ memory: 1, processing: 1 });
+  });
+
+  test('is closed at once where nobody can take its data, and loses it', () => {
+    const farm = new SchedulerHarness(LARGE);
+    const client = farm.client('c');
+    const a = farm.worker('a');
+    client.submit({ key: 'x' });
+    a.finishLarge('x', 5_000);
+    a.say(DRAINING);
+    expect(a.taken('close-worker')).toHaveLength(1);
+    expect(farm.logs.join('\n')).toContain('worker a goes with 1 results that are nowhere else');
+    a.leave();
+    a.lose();
+    const b = farm.worker('b');
+    expect(b.keys()).toEqual(['x']);
+  });
+
+  test('waits for what must not run twice; what it gives up in the end blames nobody', () => {
+    const farm = new SchedulerHarness({ ...LARGE, allowedFailures: 0 });
+    const client = farm.client('c');
+    const a = farm.worker('a', { nthreads: 2 });
+    client.submit({ key: 'once', options: { rerunOnLoss: false } });
+    client.submit({ key: 'endless' });
+    a.beat(...a.runs.map(({ run }) => run));
+    const b = farm.worker('b');
+    a.say(DRAINING);
+    farm.ticks(20_000);
+    a.finishLarge('once', 5_000);
+    farm.tick(500);
+    b.takeIn();
+    expect(a.taken('close-worker')).toEqual([]);
+    a.leave();
+    a.lose();
+    expect(b.keys()).toEqual(['endless']);
+    expect(farm.core.counts()).toMatchObject({ memory: 1, processing: 1, erred: 0 });
+  });
+
+  test('that was asked to retire and could not goes all the same', () => {
+    const farm = new SchedulerHarness(LARGE);
+    const client = farm.client('c');
+    const a = farm.worker('a');
+    client.submit({ key: 'x' });
+    client.submit({ key: 'long' });
+    a.finishLarge('x', 5_000);
+    const request = client.ask('retire-workers', RETIRE);
+    a.say({ op: 'stopped', runs: [], kept: a.stopping.splice(0) });
+    a.say(DRAINING, DRAINING);
+    a.finishLarge('long', 5_000);
+    expect(a.taken('close-worker')).toHaveLength(1);
+    a.lose();
+    expect(client.answer(request)).toEqual({ retired: ['a'], kept: [] });
+  });
+});

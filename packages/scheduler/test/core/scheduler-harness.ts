@@ -513,6 +513,7 @@ export class FakeWorker {
       case 'data-failed':
       case 'close-worker':
       case 'restart-worker':
+      case 'set-plugin':
         break;
       default:
         message satisfies never;

@@ -133,7 +133,16 @@ export interface HeartbeatDue {
   readonly metrics: WorkerMetrics;
 }
 
-/** A signal, a lifetime or the scheduler asks the worker to end. */
+/** A signal or a lifetime asks the worker to end without loss. */
+export interface DrainAsked {
+  readonly kind: 'drain-asked';
+  readonly nowMs: number;
+  readonly reason: string;
+  /** The nanny is to start another process then. */
+  readonly restart: boolean;
+}
+
+/** A signal or the shell asks the worker to end at once. */
 export interface CloseAsked {
   readonly kind: 'close-asked';
   readonly nowMs: number;
@@ -163,4 +172,5 @@ export type WorkerEvent =
   | ValueLost
   | HeartbeatDue
   | Woke
+  | DrainAsked
   | CloseAsked;

@@ -7,6 +7,7 @@ export { WorkerCore } from './worker-core.ts';
 export type { WorkerCoreOptions, WorkerCounts } from './worker-core.ts';
 export type {
   CloseAsked,
+  DrainAsked,
   HeartbeatDue,
   InputFailed,
   MemorySampled,
@@ -24,6 +25,7 @@ export type {
   WorkerEvent,
   Woke,
 } from './events.ts';
+export type { DeviceResource, GrantedDevices } from './device-pool.ts';
 export { MEMORY_FRACTIONS, memoryPolicy } from './memory-policy.ts';
 export type { MemoryFractions, MemoryPolicy } from './memory-policy.ts';
 export type {

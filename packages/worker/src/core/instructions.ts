@@ -1,6 +1,8 @@
 /** Everything the worker's core can ask its shell to do. Instructions are performed in order. */
 import type { ResourceAmounts, WorkerMessage } from '@farm/protocol/core';
 
+import type { GrantedDevices } from './device-pool.ts';
+
 /** Send a message to the scheduler. */
 export interface ToScheduler {
   readonly do: 'to-scheduler';
@@ -19,6 +21,8 @@ export interface SlotRun {
   readonly inputs: readonly number[];
   readonly timeoutMs: number | null;
   readonly resources: ResourceAmounts;
+  /** Devices it has to itself, or a share of; null where no resource stands for devices. */
+  readonly devices: GrantedDevices | null;
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { ResourceAmounts } from '@farm/protocol/core';
 
+import type { DeviceGrant } from './device-pool.ts';
 import type { KnownFunction } from './function-table.ts';
 
 /**
@@ -24,6 +25,8 @@ export interface WorkerRun {
   /** Slots it takes: it executes in one and blocks the others. */
   readonly threads: number;
   readonly resources: ResourceAmounts;
+  /** Whether some of its resources are devices. */
+  readonly needsDevices: boolean;
   readonly timeoutMs: number | null;
   /** What the scheduler expects it to take; null while unknown. */
   readonly expectedUs: number | null;
@@ -34,6 +37,8 @@ export interface WorkerRun {
   slot: number;
   /** Where its code is; -1 unless it has seceded. */
   secededFrom: number;
+  /** Its devices, from when it is given to a slot until it ends; null where it has none. */
+  grant: DeviceGrant | null;
   /** What it counts for in its slot's expected time. */
   chargedUs: number;
   /** The slot was asked to give it back, and has not answered. */

@@ -2,6 +2,7 @@ import {
   failure,
   invariant,
   leaving,
+  draining,
   workerHeartbeat,
   workerMetrics,
   type Failure,
@@ -12,6 +13,7 @@ import {
 } from '@farm/protocol/core';
 
 import { DataTable } from './data-table.ts';
+import { DevicePool, type DeviceResource } from './device-pool.ts';
 import type { RunEnded, RunsWithdrawn, SlotEmptied, WorkerEvent } from './events.ts';
 import { FunctionTable, recordRun } from './function-table.ts';
 import type { WorkerInstruction } from './instructions.ts';
@@ -23,6 +25,9 @@ import type { WorkerRun } from './run.ts';
 import { Slots, waitingInSlot } from './slots.ts';
 import { checkWorkerState } from './validate.ts';
 
+/** A draining worker gives up what waits for other tasks, and for nothing else, after so long. */
+const DRAIN_WAITING_MS = 20_000;
+
 /** Options of {@link WorkerCore}. */
 export interface WorkerCoreOptions {
   /** Execution slots, at least 1. */
@@ -33,6 +38,8 @@ export interface WorkerCoreOptions {
   readonly address: string | null;
   /** When to spill and to pause. @default null, never */
   readonly memory?: MemoryPolicy | null;
+  /** Resources that stand for devices, of which runs are granted some. @default none */
+  readonly devices?: readonly DeviceResource[];
 }
 
 /** How many things of each kind a core knows. All are 0 once everything is ended and freed. */
@@ -44,6 +51,14 @@ export interface WorkerCounts {
   readonly functions: number;
   /** Reports about runs or inputs that are not known (any more), over the core's whole life. */
   readonly stray: number;
+}
+
+/** It is to end, see `Draining` of the protocol. */
+interface Drain {
+  readonly reason: string;
+  readonly restart: boolean;
+  /** Since when all that runs waits for other tasks. */
+  waitingSinceMs: number | null;
 }
 
 /**
@@ -61,6 +76,7 @@ export class WorkerCore {
   readonly #runs = new Map<number, WorkerRun>();
   readonly #ready = new ReadyQueue();
   readonly #slots: Slots;
+  readonly #devices: DevicePool;
   readonly #functions: FunctionTable;
   readonly #data: DataTable;
   readonly #outbox = new Outbox();
@@ -70,14 +86,17 @@ export class WorkerCore {
   #metrics: WorkerMetrics | null = null;
   #isWakeAsked = false;
   #isPaused = false;
+  /** Null while it takes runs. */
+  #drain: Drain | null = null;
   #isClosed = false;
   #stray = 0;
 
   constructor(options: WorkerCoreOptions) {
-    const { nthreads, name, address, memory = null } = options;
+    const { nthreads, name, address, memory = null, devices = [] } = options;
     invariant(Number.isInteger(nthreads) && nthreads >= 1, `a worker has ${nthreads} slots`);
     this.#name = name;
-    this.#slots = new Slots(nthreads);
+    this.#devices = new DevicePool(devices);
+    this.#slots = new Slots(nthreads, this.#devices);
     this.#functions = new FunctionTable(this.#out);
     this.#data = new DataTable(address, this.#out, this.#outbox);
     this.#memory = new MemoryManager({
@@ -102,6 +121,7 @@ export class WorkerCore {
       this.#freeStuck(nowMs);
       this.#data.flush(this.#out);
       this.#outbox.flush(this.#out);
+      this.#endDrain(nowMs);
     }
     return this.#out.splice(0);
   }
@@ -130,6 +150,7 @@ export class WorkerCore {
       slots: this.#slots,
       functions: this.#functions,
       data: this.#data,
+      devices: this.#devices,
     });
   }
 
@@ -189,6 +210,9 @@ export class WorkerCore {
       case 'woke':
         this.#isWakeAsked = false;
         break;
+      case 'drain-asked':
+        this.#beginDrain(event.reason, event.restart);
+        break;
       case 'close-asked':
         this.#close(event.reason);
         break;
@@ -221,12 +245,13 @@ export class WorkerCore {
         this.#data.acquire(message);
         break;
       case 'close-worker':
-        this.#close(message.reason);
+        this.#close(this.#drain?.reason ?? message.reason, this.#drain?.restart);
         break;
       case 'restart-worker':
-        this.#close(message.reason, true);
+        this.#close(this.#drain?.reason ?? message.reason, this.#drain?.restart ?? true);
         break;
       case 'get-data':
+      case 'set-plugin':
       case 'data-failed':
         // The shell's business; said to the core by mistake, it concerns no run.
         this.#strayed(`a ${message.op} message at ${nowMs}`);
@@ -237,12 +262,14 @@ export class WorkerCore {
   }
 
   #accept(message: Run): void {
-    if (this.#isPaused) {
+    if (this.#isPaused || this.#drain !== null) {
       // It was on its way when the scheduler was told.
       for (const id of message.runs) this.#outbox.stopped(id);
       return;
     }
     const fn = this.#functions.get(message.fn);
+    const needsDevices = this.#devices.isNeededBy(message.resources);
+    const lacksDevices = needsDevices && !this.#devices.couldGrant(message.resources);
     for (const [index, id] of message.runs.entries()) {
       const key = blockKey(message, index);
       if (this.#runs.has(id)) {
@@ -270,6 +297,12 @@ export class WorkerCore {
         this.#outbox.failed(id, why, 0);
         continue;
       }
+      if (lacksDevices) {
+        const asked = message.resources.map(([name, amount]) => `${name}=${amount}`).join(' ');
+        const text = `${key} takes ${asked}, worker ${this.#name} has fewer devices`;
+        this.#outbox.failed(id, failure('ERR_NO_WORKER', text, key, this.#name, null), 0);
+        continue;
+      }
       const dependencies = message.dependencies?.[index] ?? [];
       const run: WorkerRun = {
         run: id,
@@ -281,12 +314,14 @@ export class WorkerCore {
         inputs: dependencies.map(({ task }) => task),
         threads: Math.max(1, message.threads),
         resources: message.resources,
+        needsDevices,
         timeoutMs: message.timeoutMs,
         expectedUs: message.expectedUs,
         state: 'waiting',
         missing: 0,
         slot: -1,
         secededFrom: -1,
+        grant: null,
         chargedUs: 0,
         isWithdrawing: false,
         stop: null,
@@ -430,6 +465,7 @@ export class WorkerCore {
     }
     const kept = runs.filter((run) => run.stop === null);
     for (const run of kept) {
+      this.#giveBackDevices(run);
       run.state = 'waiting';
       this.#data.requireAgain(run);
     }
@@ -451,7 +487,10 @@ export class WorkerCore {
   /** Pausing began or ended: the scheduler hears at once, and gets back what was not started. */
   #pausedOrResumed(): void {
     this.#beat();
-    if (!this.#isPaused) return;
+    if (this.#isPaused) this.#handBack();
+  }
+
+  #handBack(): void {
     const unstarted = [...this.#runs.values()].filter(
       (run) => run.state === 'waiting' || run.state === 'ready',
     );
@@ -513,6 +552,30 @@ export class WorkerCore {
     this.#out.push({ do: 'wake', afterMs: lookAgainMs });
   }
 
+  /** It is to end, once what executes has ended. Said again, a restart may be called off. */
+  #beginDrain(reason: string, restart: boolean): void {
+    const before = this.#drain;
+    this.#drain = {
+      reason,
+      restart: restart && before?.restart !== false,
+      waitingSinceMs: before?.waitingSinceMs ?? null,
+    };
+    if (before !== null) return;
+    this.#outbox.message(draining(reason));
+    this.#handBack();
+  }
+
+  /** What waits for other tasks while nothing else runs may wait for ever: they need a worker. */
+  #endDrain(nowMs: number): void {
+    const drain = this.#drain;
+    if (drain === null) return;
+    const isWaiting =
+      this.#runs.size > 0 && [...this.#runs.values()].every(({ state }) => state === 'seceded');
+    drain.waitingSinceMs = isWaiting ? (drain.waitingSinceMs ?? nowMs) : null;
+    if (!isWaiting || nowMs - (drain.waitingSinceMs ?? nowMs) < DRAIN_WAITING_MS) return;
+    this.#close(drain.reason, drain.restart);
+  }
+
   #close(reason: string, isRestart: boolean = false): void {
     for (const run of this.#runs.values()) {
       if (run.state === 'slotted' || run.state === 'seceded') continue;
@@ -528,9 +591,15 @@ export class WorkerCore {
   #end(run: WorkerRun): void {
     if (run.state === 'ready') this.#ready.remove(run);
     run.state = 'gone';
+    this.#giveBackDevices(run);
     this.#runs.delete(run.run);
     this.#data.release(run);
     this.#functions.release(run.fn);
+  }
+
+  #giveBackDevices(run: WorkerRun): void {
+    if (run.grant !== null) this.#devices.giveBack(run.grant);
+    run.grant = null;
   }
 
   /** A run that may end, in a slot or without one. */

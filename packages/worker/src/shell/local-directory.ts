@@ -5,6 +5,8 @@ import { join, resolve } from 'node:path';
 
 import { FarmError } from '@farm/protocol';
 
+import { hasEnded, identityOf } from './process-identity.ts';
+
 const PREFIX = 'farm-worker-';
 
 /** Directory of one worker process, for what it writes. */
@@ -21,19 +23,19 @@ export function defaultLocalDirectory(): string {
 
 /**
  * Makes a directory of its own for a worker inside `parent`, named after host, worker and process,
- * and removes those that dead workers of this host left there. Workers of other hosts that share
- * the file system are left alone.
+ * and removes those that dead workers of this host left there. Those of other hosts and containers
+ * that share the file system are left alone: nobody here knows whether they live.
  *
  * @throws FarmError `ERR_ARGUMENT` where it cannot be made; the message names `parent`.
  */
 export function makeLocalDirectory(parent: string, workerName: string): LocalDirectory {
   const absolute = resolve(parent);
   const host = fileName(hostname());
-  const name = `${PREFIX}${fileName(workerName)}-${host}-${process.pid}-`;
+  const name = `${PREFIX}${fileName(workerName)}-${host}-${identityOf(process.pid)}-`;
   const path = join(absolute, name + randomBytes(4).toString('hex'));
   try {
     mkdirSync(absolute, { recursive: true, mode: 0o700 });
-    purgeStale(absolute, host);
+    purge(absolute, host);
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
@@ -47,27 +49,28 @@ export function makeLocalDirectory(parent: string, workerName: string): LocalDir
   };
 }
 
-function purgeStale(parent: string, host: string): void {
+/**
+ * Removes the directories that dead workers of this host left inside `parent`, as far as they can
+ * be removed.
+ */
+export function purgeLocalDirectories(parent: string): void {
+  try {
+    purge(resolve(parent), fileName(hostname()));
+  } catch {
+    // There is none.
+  }
+}
+
+function purge(parent: string, host: string): void {
   for (const name of readdirSync(parent)) {
-    const match = /^farm-worker-.*-(\d+)-[\da-f]{8}$/.exec(name);
-    const pid = match?.[1];
-    if (pid === undefined || !name.slice(0, -pid.length - 10).endsWith(`-${host}`)) continue;
-    if (isAlive(Number(pid))) continue;
+    const [, before, identity] = /^farm-worker-(.*)-(\d+\.\d+\.\d+)-[\da-f]{8}$/.exec(name) ?? [];
+    if (before === undefined || identity === undefined) continue;
+    if (!before.endsWith(`-${host}`) || !hasEnded(identity)) continue;
     try {
       rmSync(join(parent, name), { recursive: true, force: true });
     } catch {
       // Another user's, or another worker is removing it at this moment.
     }
-  }
-}
-
-/** Whether a process exists; one of another user does. */
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
   }
 }
 

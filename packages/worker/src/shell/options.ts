@@ -8,7 +8,7 @@ import {
   parseMemoryFractions,
   parseMemoryLimit,
   parsePortRange,
-  parseResources,
+  parseWorkerResources,
   parseThreadCount,
   parseWorkerCount,
   runProgram,
@@ -21,7 +21,12 @@ import { FarmError, LIMITS } from '@farm/protocol/core';
 import type { FunctionExecutor } from '@farm/protocol';
 
 import { readAllocation, type Allocation } from './allocation.ts';
+import { DRAIN_TIMEOUT_MS, type LeavingOptions } from './lifetime.ts';
 import type { WorkerProcessOptions } from './nanny/nanny.ts';
+import { visibleGpus, type GpuVendor } from './devices/visible-gpus.ts';
+import { deviceWarnings, workerDevices } from './devices/worker-devices.ts';
+import { findTaskset, hostCpus } from './pinning/host-cpus.ts';
+import { slotCpus } from './pinning/slot-cpus.ts';
 import { packageVersion } from './package-version.ts';
 
 const DEFAULT_SCHEDULER_PORT = 8786;
@@ -72,12 +77,26 @@ const program = defineProgram({
       value: 'NAME',
       description: 'name of the worker; several get -0, -1, … behind it',
       parse: workerName,
-      defaultText: 'host name and process id',
+      defaultText: 'host name, process id and a random end',
     },
     resources: {
       value: 'LIST',
-      description: 'what each worker has besides threads, for example "GPU=1 MEM=10e9"',
-      parse: parseResources,
+      description:
+        'what each worker has besides threads, for example "GPU=1 MEM=10e9"; devices by their ' +
+        'numbers or names as in GPU=[0,1]',
+      parse: parseWorkerResources,
+    },
+    pin: {
+      description: 'bind the tasks of each slot to CPUs of their own (Linux, by taskset)',
+      default: false,
+    },
+    gpuVendor: {
+      value: 'VENDOR',
+      description:
+        'whose variable selects the GPUs of a task: nvidia (CUDA_VISIBLE_DEVICES), amd ' +
+        '(ROCR_VISIBLE_DEVICES), intel (ZE_AFFINITY_MASK), or auto',
+      parse: gpuVendor,
+      default: 'auto',
     },
     memoryLimit: {
       value: 'SIZE',
@@ -109,7 +128,8 @@ const program = defineProgram({
     },
     siteSetup: {
       value: 'FILE',
-      description: 'script that a shell sources at the start; commands get the environment it makes',
+      description:
+        'script that a shell sources at the start; commands get the environment it makes',
       parse: text,
     },
     outputDirectory: {
@@ -118,12 +138,61 @@ const program = defineProgram({
       parse: text,
       defaultText: 'farm-output',
     },
+    preload: {
+      value: 'MODULE',
+      description:
+        'set up plugins of this file or package before the worker connects; may be repeated',
+      parse: text,
+      repeatable: true,
+    },
+    preloadArgv: {
+      value: 'ARG',
+      description: 'argument for these plugins, written --preload-argv=ARG; may be repeated',
+      parse: text,
+      repeatable: true,
+    },
+    preloadNanny: {
+      value: 'MODULE',
+      description: 'set up plugins of this file or package in the nanny; may be repeated',
+      parse: text,
+      repeatable: true,
+    },
+    preloadNannyArgv: {
+      value: 'ARG',
+      description: "argument for the nanny's plugins; may be repeated",
+      parse: text,
+      repeatable: true,
+    },
     deathTimeout: {
       value: 'TIME',
       description: 'exit after this long without a scheduler: 60, 60s, 1m',
       parse: parseDuration,
       default: 300_000,
       defaultText: '5m',
+    },
+    drainTimeout: {
+      value: 'TIME',
+      description:
+        'after SIGTERM, tasks that run may take this long to end; less than what the batch system ' +
+        'waits before it kills',
+      parse: parseDuration,
+      default: DRAIN_TIMEOUT_MS,
+      defaultText: '20s',
+    },
+    lifetime: {
+      value: 'TIME',
+      description:
+        'after this long take no more tasks, end those that run, copy results elsewhere, and exit',
+      parse: parseDuration,
+    },
+    lifetimeStagger: {
+      value: 'TIME',
+      description: 'the lifetime of each worker is longer or shorter by up to this, at random',
+      parse: parseDuration,
+    },
+    lifetimeRestart: {
+      description: 'the nanny starts another worker after the lifetime of one',
+      default: false,
     },
     heartbeatTimeout: {
       value: 'TIME',
@@ -177,6 +246,8 @@ const program = defineProgram({
 export interface WorkerPlan {
   readonly workers: readonly WorkerProcessOptions[];
   readonly isNannied: boolean;
+  /** Modules of plugins of the nannies, and arguments for them. @default none */
+  readonly nannyPlugins?: { readonly modules: readonly string[]; readonly args: readonly string[] };
   /** Sentences for the log. */
   readonly warnings: readonly string[];
 }
@@ -190,16 +261,20 @@ export async function runWorkerProgram(
   host: Partial<ProgramHost> = {},
   allocation: Allocation = readAllocation(),
 ): Promise<void> {
-  await runProgram(program, async (parsed) => main(planWorkers(parsed, allocation)), host);
+  const { env = process.env } = host;
+  await runProgram(program, async (parsed) => main(planWorkers(parsed, allocation, env)), host);
 }
 
 /** Makes a plan of a command line; throws a UsageError where the options do not fit together. */
 function planWorkers(
   commandLine: ReturnType<(typeof program)['parse']>,
   allocation: Allocation,
+  env: Readonly<Record<string, string | undefined>>,
 ): WorkerPlan {
   const { options, positional } = commandLine;
-  const { nthreads, nworkers, executor, name, resources, localDirectory, nanny } = options;
+  const { nthreads, nworkers, executor, name, localDirectory, nanny } = options;
+  const { resources = { amounts: [], devices: [] } } = options;
+  const gpus = visibleGpus(options.gpuVendor, env);
   const { host = options.interface, workerPort: ports, memoryFractions } = options;
   const { cores, memoryBytes: totalBytes } = allocation;
   const slots = slotsOf(nthreads, nworkers, cores);
@@ -218,12 +293,17 @@ function planWorkers(
   if (threads > cores) {
     warnings.add(`${count(threads, 'thread')} on ${count(cores, 'core')}: they will share`);
   }
+  for (const warning of deviceWarnings(resources, gpus, slots.length)) warnings.add(warning);
   if (options.dashboard) warnings.add('--dashboard has no effect: workers serve no dashboard');
   const shared = {
     ...scheduler,
     executor,
-    resources: resources ?? [],
+    resources: resources.amounts,
+    gpuVendor: options.gpuVendor,
     ...(localDirectory === undefined ? {} : { localDirectory }),
+    ...(options.preload.length === 0
+      ? {}
+      : { preload: options.preload, preloadArgv: options.preloadArgv }),
     commands: {
       prefix: options.commandPrefix?.split(/\s+/).filter((word) => word !== '') ?? [],
       ...(options.siteSetup === undefined ? {} : { siteSetup: options.siteSetup }),
@@ -232,26 +312,38 @@ function planWorkers(
         : { outputDirectory: options.outputDirectory }),
     },
     deathTimeoutMs: options.deathTimeout,
+    drainTimeoutMs: options.drainTimeout,
+    ...lifetimeOf(options),
     heartbeatTimeoutMs: options.heartbeatTimeout,
     ...(host === undefined ? {} : { host }),
     ports,
     nanny,
     ...(memoryFractions === undefined ? {} : { memoryFractions }),
   };
+  const pinned = options.pin ? pinSlots(threads, env, warnings) : undefined;
+  let pinnedSlots = 0;
   const workers: WorkerProcessOptions[] = [];
   for (const [index, slotCount] of slots.entries()) {
     const capacity = { totalBytes, nthreads: slotCount, cores };
     const memory = parseMemoryLimit(options.memoryLimit, capacity);
     if (memory.warning !== undefined) warnings.add(memory.warning);
     const numbered = slots.length === 1 ? name : `${name}-${index}`;
+    const own = pinned?.slice(pinnedSlots, pinnedSlots + slotCount);
+    pinnedSlots += slotCount;
     workers.push({
       ...shared,
       nthreads: slotCount,
+      ...(own === undefined ? {} : { slotCpus: own }),
+      devices: workerDevices(resources, gpus.count, index),
       memoryLimitBytes: memory.limitBytes,
       ...(name === undefined || numbered === undefined ? {} : { name: numbered }),
     });
   }
-  return { workers, isNannied: nanny, warnings: [...warnings] };
+  const plan = { workers, isNannied: nanny, warnings: [...warnings] };
+  const { preloadNanny: modules, preloadNannyArgv: args } = options;
+  if (modules.length === 0) return plan;
+  if (!nanny) throw new UsageError('--preload-nanny: with --no-nanny there is no nanny');
+  return { ...plan, nannyPlugins: { modules, args } };
 }
 
 function slotsOf(
@@ -265,6 +357,28 @@ function slotsOf(
     if (!(error instanceof FarmError)) throw error;
     throw new UsageError(`--nworkers: ${error.message}`, { cause: error });
   }
+}
+
+function lifetimeOf(options: {
+  readonly lifetime: number | undefined;
+  readonly lifetimeStagger: number | undefined;
+  readonly lifetimeRestart: boolean;
+  readonly nanny: boolean;
+}): LeavingOptions {
+  const { lifetime, lifetimeStagger, lifetimeRestart: restart, nanny } = options;
+  if (restart && !nanny) {
+    throw new UsageError('--lifetime-restart: with --no-nanny there is nobody to restart it');
+  }
+  if (lifetime === undefined) {
+    if (lifetimeStagger === undefined && !restart) return {};
+    const flag = restart ? '--lifetime-restart' : '--lifetime-stagger';
+    throw new UsageError(`${flag}: give a --lifetime too`);
+  }
+  const staggerMs = lifetimeStagger ?? 0;
+  if (staggerMs >= lifetime) {
+    throw new UsageError('--lifetime-stagger: it has to be shorter than --lifetime');
+  }
+  return { lifetime: { lifetimeMs: lifetime, staggerMs, restart } };
 }
 
 function schedulerOf(
@@ -302,6 +416,29 @@ function memoryLimit(value: string): string {
 function functionExecutor(value: string): FunctionExecutor {
   if (value === 'threads' || value === 'processes') return value;
   throw new FarmError('ERR_ARGUMENT', 'the kinds are threads and processes');
+}
+
+/** The CPUs of each slot of all workers; undefined, with a warning, where they cannot be bound. */
+function pinSlots(
+  slots: number,
+  env: Readonly<Record<string, string | undefined>>,
+  warnings: Set<string>,
+): readonly string[] | undefined {
+  const cpus = hostCpus();
+  if (cpus.length === 0) {
+    warnings.add('--pin has no effect: this system does not tell which CPUs there are');
+    return undefined;
+  }
+  if (findTaskset(env['PATH'] ?? '') === undefined) {
+    warnings.add('--pin has no effect: it needs the program taskset (of util-linux) in PATH');
+    return undefined;
+  }
+  return slotCpus(cpus, slots);
+}
+
+function gpuVendor(value: string): GpuVendor | 'auto' {
+  if (value === 'auto' || value === 'nvidia' || value === 'amd' || value === 'intel') return value;
+  throw new FarmError('ERR_ARGUMENT', 'the vendors are nvidia, amd, intel and auto');
 }
 
 function workerName(value: string): string {

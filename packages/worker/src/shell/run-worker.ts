@@ -1,8 +1,13 @@
-import { createLogger, onShutdownSignal, watchParent } from '@farm/protocol';
+import { createLogger, LIMITS } from '@farm/protocol';
 
+import { leaveInOrder } from './leave-in-order.ts';
+import type { LeavingOptions } from './lifetime.ts';
 import { defaultWorkerName, EXIT_BROKEN, Worker, type WorkerOptions } from './worker.ts';
 
-/** After the worker was asked to end it may take this long to hand back its work. */
+/**
+ * After the worker was asked to end it may take this long to hand back its work. Plugins have their
+ * own time, after that.
+ */
 const CLOSE_MS = 10_000;
 
 /**
@@ -10,7 +15,7 @@ const CLOSE_MS = 10_000;
  * the worker has ended.
  */
 export async function runWorker(
-  options: Omit<WorkerOptions, 'logger' | 'output'>,
+  options: Omit<WorkerOptions, 'logger' | 'output'> & LeavingOptions,
 ): Promise<number> {
   const { name = defaultWorkerName() } = options;
   const logger = createLogger({ name: `farm.worker.${name}` });
@@ -22,13 +27,16 @@ export async function runWorker(
   process.on('uncaughtException', broken);
   const close = (reason: string): void => {
     void worker.close(reason);
-    setTimeout(() => {
+    const giveUp = (): void => {
       logger.warn('closing took too long');
       process.exit(1);
+    };
+    setTimeout(() => {
+      if (!worker.isTearingDown) giveUp();
+      setTimeout(giveUp, LIMITS.pluginTeardownMs).unref();
     }, CLOSE_MS).unref();
   };
-  onShutdownSignal((signal) => close(`received ${signal}`));
-  watchParent((words) => close(words === '' ? 'the nanny is gone' : `the nanny ${words}`));
+  leaveInOrder(worker, { ...options, logger, close });
   // How it ends is told by `ended`, for every way it can end.
   worker.start().catch(() => {});
   const { exitCode, reason } = await worker.ended;

@@ -10,6 +10,8 @@ import {
   type Failure,
   type Logger,
   type PeerMessage,
+  type PluginSet,
+  type SetPlugin,
   type WorkerBoundMessage,
   type WorkerMessage,
 } from '@farm/protocol';
@@ -17,6 +19,7 @@ import {
 import {
   memoryPolicy,
   WorkerCore,
+  type DeviceResource,
   type Execute,
   type Interrupt,
   type Load,
@@ -25,12 +28,16 @@ import {
   type WorkerEvent,
   type WorkerInstruction,
 } from '../core/index.ts';
+import { deviceVariables } from './devices/device-environment.ts';
+import type { VisibleGpus } from './devices/visible-gpus.ts';
 import { collectGarbage } from './collect-garbage.ts';
+import type { DialStream } from './data/data-stream.ts';
 import { InputFetcher } from './data/input-fetcher.ts';
 import { serveData } from './data/serve-data.ts';
 import type { Store } from './data/store.ts';
 import { EventQueue } from './event-queue.ts';
 import type { CommandSite } from './executors/commands/command-site.ts';
+import { DrainAway } from './drain-away.ts';
 import { createExecutors } from './executors/create-executors.ts';
 import { FinishedHold } from './finished-hold.ts';
 import type {
@@ -42,10 +49,15 @@ import type {
 import { failureOf, readFunctionSpec } from './functions.ts';
 import { watchMemory } from './memory-watch.ts';
 import { MemoryGuard } from './task-memory/memory-guard.ts';
+import type { PluginHost } from './plugins/plugin-host.ts';
+import type { EnvironmentChanges } from './plugins/worker-plugin.ts';
 import { ProcessMeter } from './process-metrics.ts';
 
 /** Values of so many bytes that are dropped are given back to the system at once. */
 const COLLECT_BYTES = 16_777_216;
+
+/** Part of the memory limit that large values on their way may take, but for one (as Dask). */
+const FETCH_MEMORY_FRACTION = 0.1;
 
 /** Options of {@link WorkerSession}. */
 export interface WorkerSessionOptions {
@@ -62,6 +74,12 @@ export interface WorkerSessionOptions {
   /** Where peers reach this worker's store. */
   readonly address: string;
   readonly nthreads: number;
+  /** CPUs that each slot is bound to. */
+  readonly slotCpus: readonly string[] | undefined;
+  /** Resources that stand for devices. */
+  readonly devices: readonly DeviceResource[];
+  /** Where GPUs among them are selected. */
+  readonly gpus: VisibleGpus;
   /** Null for none: nothing is spilled then. */
   readonly memoryLimitBytes: number | null;
   /** At which parts of the limit what is done. @default those of Dask */
@@ -71,9 +89,22 @@ export interface WorkerSessionOptions {
   /** Brings a connection back that lost its socket; where that fails, the connection ends. */
   readonly reconnect: () => Promise<void>;
   readonly dialPeer: (address: string) => Promise<Connection<PeerMessage, PeerMessage>>;
+  /** Opens a bare connection to a peer, for large values. */
+  readonly dialStream: DialStream;
+  /** Whether what comes from there crosses a network. */
+  readonly isElsewhere: (address: string) => boolean;
+  /** The worker's plugins: set up as the scheduler says, and told what becomes of runs. */
+  readonly plugins: SessionPlugins;
   readonly logger: Logger;
   /** Takes what tasks write. */
   readonly output: (stream: 'stdout' | 'stderr', text: string) => void;
+}
+
+/** What a session has to do with plugins. */
+export interface SessionPlugins {
+  readonly transitions: PluginHost['transitions'];
+  /** Sets up a plugin, or tears it down, and says what came of it. */
+  set(message: SetPlugin): Promise<PluginSet>;
 }
 
 /** How a session ended. `exit`: on purpose. `lost`: the connection. `broken`: a bug of farm. */
@@ -102,6 +133,7 @@ export class WorkerSession implements AsyncDisposable {
   /** Functions whose bytes make no sense, with the reason. */
   readonly #broken = new Map<number, FarmError>();
   readonly #finished: FinishedHold;
+  readonly #away = new DrainAway(() => this.askClose('the scheduler is away'));
   readonly #heartbeat: NodeJS.Timeout;
   readonly #stopWatchingMemory: () => void;
   /** Of runs that asked for memory. */
@@ -117,10 +149,16 @@ export class WorkerSession implements AsyncDisposable {
     this.ended = this.#end.promise;
     const memory = memoryPolicy(memoryLimitBytes, memoryFractions);
     this.#finished = new FinishedHold((message) => connection.send(message));
-    this.#core = new WorkerCore({ nthreads, name, address, memory });
+    this.#core = new WorkerCore({ nthreads, name, address, memory, devices: options.devices });
     this.#events = new EventQueue((events) => this.#handle(events));
     this.#fetcher = new InputFetcher({
+      name,
       dialPeer,
+      dialStream: options.dialStream,
+      needsChecks: options.isElsewhere,
+      ...(memoryLimitBytes === null
+        ? {}
+        : { fetchBytesMax: memoryLimitBytes * FETCH_MEMORY_FRACTION }),
       askRelay: ({ request, task, offset, length }) => {
         connection.send(getRelayed(request, task, offset, length));
       },
@@ -129,17 +167,25 @@ export class WorkerSession implements AsyncDisposable {
       slots: nthreads,
       workerName: name,
       functionsIn: options.functionsIn,
+      slotCpus: options.slotCpus,
       commandSite: options.commandSite,
       scheduler: options.scheduler,
       prewarm: true,
       handlers: {
         ended: (_slot, results) => this.#runsEnded(results),
         erred: (_slot, run, why, durationUs) => {
+          options.plugins.transitions.moved(run, 'erred');
           this.#forgetRun(run);
           this.#post({ kind: 'run-erred', nowMs: now(), run, failure: why, durationUs });
         },
-        seceded: (_slot, run) => this.#post({ kind: 'run-seceded', nowMs: now(), run }),
+        seceded: (_slot, run) => {
+          options.plugins.transitions.moved(run, 'seceded');
+          this.#post({ kind: 'run-seceded', nowMs: now(), run });
+        },
         emptied: (slot, failed, unstarted) => {
+          const { transitions } = options.plugins;
+          if (failed !== null) transitions.moved(failed.run, 'erred');
+          for (const run of unstarted) transitions.moved(run, 'ready');
           if (failed !== null) this.#forgetRun(failed.run);
           for (const run of unstarted) this.#forgetRun(run);
           this.#post({ kind: 'slot-emptied', nowMs: now(), slot, failed, unstarted });
@@ -165,12 +211,16 @@ export class WorkerSession implements AsyncDisposable {
       bulk: (frame) => this.#fetcher.relayed.answer(frame),
       closed: (why) => this.#end.resolve({ how: 'lost', why }),
       detached: (why) => {
+        this.#away.detached();
         options.logger.warn('lost the connection to the scheduler, going on', {
           reason: why.message,
         });
         void options.reconnect();
       },
-      attached: () => options.logger.info('the connection to the scheduler is back'),
+      attached: () => {
+        this.#away.attached();
+        options.logger.info('the connection to the scheduler is back');
+      },
     });
     this.#beat();
   }
@@ -178,6 +228,19 @@ export class WorkerSession implements AsyncDisposable {
   /** Asks the core to hand back its work and end; `ended` follows. */
   askClose(reason: string): void {
     this.#post({ kind: 'close-asked', nowMs: now(), reason });
+  }
+
+  /** Functions that begin from now on find these changes in their environment. */
+  setEnvironment(changes: EnvironmentChanges): void {
+    this.#executors.setEnvironment(changes);
+  }
+
+  /** Asks the core to end once nothing is lost by it; `ended` follows. */
+  askDrain(reason: string, restart: boolean): void {
+    this.#post({ kind: 'drain-asked', nowMs: now(), reason, restart });
+    const { runs, data } = this.#core.counts();
+    if (this.#away.isAway && runs + data === 0) this.askClose(reason);
+    else this.#away.drains();
   }
 
   /** Ends everything: tasks, transfers and the connection. Idempotent. */
@@ -194,6 +257,7 @@ export class WorkerSession implements AsyncDisposable {
     this.#end.resolve({ how: 'exit', reason: 'closed' });
     this.#events.close();
     clearInterval(this.#heartbeat);
+    this.#away.close();
     this.#stopWatchingMemory();
     this.#guard.close();
     clearTimeout(this.#wake);
@@ -215,10 +279,16 @@ export class WorkerSession implements AsyncDisposable {
     const { store, connection, name } = this.#options;
     for (const message of batch) {
       if (message.op === 'get-data') serveData(message, store, connection, name);
+      else if (message.op === 'set-plugin') void this.#setPlugin(message);
       else if (message.op === 'data-failed') {
         this.#fetcher.relayed.fail(message.request, message.failure);
       } else this.#post({ kind: 'scheduler-said', nowMs: now(), message });
     }
+  }
+
+  async #setPlugin(message: SetPlugin): Promise<void> {
+    const answer = await this.#options.plugins.set(message);
+    if (this.#closing === undefined) this.#options.connection.send(answer);
   }
 
   #beat(): void {
@@ -238,13 +308,14 @@ export class WorkerSession implements AsyncDisposable {
   }
 
   #runsEnded(results: readonly ExecutorResult[]): void {
-    const { store } = this.#options;
+    const { store, plugins } = this.#options;
     const ended = results.flatMap(({ run, value, durationUs }) => {
       const task = this.#tasks.get(run);
       if (task === undefined) return [];
       this.#forgetRun(run);
       const sizeBytes = value.byteLength;
       const tooLarge = this.#whyTooLarge(sizeBytes);
+      plugins.transitions.moved(run, tooLarge === null ? 'memory' : 'erred');
       if (tooLarge !== null) {
         this.#post({ kind: 'run-erred', nowMs: now(), run, failure: tooLarge, durationUs });
         return [];
@@ -279,6 +350,7 @@ export class WorkerSession implements AsyncDisposable {
         const { slot, runs } = instruction;
         const { withdrawn, started } = this.#executors.withdraw(slot, runs);
         for (const run of withdrawn) this.#forgetRun(run);
+        for (const run of withdrawn) this.#options.plugins.transitions.moved(run, 'ready');
         this.#post({ kind: 'runs-withdrawn', nowMs: now(), slot, withdrawn, started });
         break;
       }
@@ -344,9 +416,9 @@ export class WorkerSession implements AsyncDisposable {
   }
 
   #execute({ slot, fn, runs }: Execute): void {
-    const { store, name } = this.#options;
+    const { store, name, gpus } = this.#options;
     const given: ExecutorRun[] = [];
-    for (const { run, task, key, attempt, args, inputs, timeoutMs, resources } of runs) {
+    for (const { run, task, key, attempt, args, inputs, timeoutMs, resources, devices } of runs) {
       try {
         const error = this.#broken.get(fn);
         if (error !== undefined) throw error;
@@ -355,7 +427,12 @@ export class WorkerSession implements AsyncDisposable {
           if (value !== undefined) return value;
           throw new FarmError('ERR_INTERNAL', `input ${input} of ${key} is not in the store`);
         });
-        given.push({ run, key, attempt, args, inputs: values, timeoutMs, resources });
+        const one = { run, key, attempt, args, inputs: values, timeoutMs, resources };
+        given.push(
+          devices === null
+            ? one
+            : { ...one, devices: { granted: devices, variables: deviceVariables(devices, gpus) } },
+        );
         this.#tasks.set(run, task);
       } catch (error) {
         const why = failureOf(error, key, name);
@@ -364,6 +441,9 @@ export class WorkerSession implements AsyncDisposable {
     }
     if (given.length > 0) this.#executors.execute(slot, fn, given);
     for (const run of given) this.#guard.began(slot, run);
+    const { transitions } = this.#options.plugins;
+    if (transitions.listeners.length === 0) return;
+    for (const { run, key } of given) transitions.began(run, key);
   }
 
   #forgetRun(run: number): void {

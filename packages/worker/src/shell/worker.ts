@@ -1,8 +1,10 @@
+import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 
 import {
   dial,
+  dialDataStream,
   FarmError,
   formatAddress,
   formatDuration,
@@ -25,9 +27,11 @@ import { nanoid } from 'nanoid';
 
 import { DEFAULT_SCHEDULER_PORT, findScheduler, type SchedulerTarget } from './find-scheduler.ts';
 import { EXIT_RESTART } from './exit-restart.ts';
-import { outgoingHost } from './data/contact-host.ts';
+import { isElsewhere, outgoingHost } from './data/contact-host.ts';
 import { DataServer } from './data/data-server.ts';
-import type { MemoryFractions } from '../core/index.ts';
+import { visibleGpus, type GpuVendor } from './devices/visible-gpus.ts';
+import { workerDevices } from './devices/worker-devices.ts';
+import type { DeviceResource, MemoryFractions } from '../core/index.ts';
 import { Store } from './data/store.ts';
 import {
   defaultLocalDirectory,
@@ -41,6 +45,8 @@ import {
 } from './executors/commands/command-site.ts';
 import type { SchedulerContact } from './executors/executor.ts';
 import { packageVersion } from './package-version.ts';
+import { NannyLink } from './nanny/nanny-link.ts';
+import { WorkerPlugins } from './plugins/worker-plugins.ts';
 import { WorkerSession, type SessionEnd } from './session.ts';
 
 /** One attempt to connect to the scheduler may take this long. */
@@ -75,10 +81,22 @@ export interface WorkerOptions {
    * @default 'threads'
    */
   readonly executor?: FunctionExecutor;
-  /** @default host name and process id */
+  /** @default host name, process id and a random end */
   readonly name?: string;
   /** @default none */
   readonly resources?: ResourceAmounts;
+  /**
+   * Which resources stand for devices, of which tasks learn the ones they are granted.
+   * @default a resource `GPU` for the GPUs from the first on
+   */
+  readonly devices?: readonly DeviceResource[];
+  /**
+   * CPUs that the tasks of each slot are bound to, as `taskset` takes them: `['0-1', '2-3']`.
+   * @default none
+   */
+  readonly slotCpus?: readonly string[];
+  /** By whose variable GPUs are selected. @default 'auto', as the environment and drivers tell */
+  readonly gpuVendor?: GpuVendor | 'auto';
   /**
    * Resident memory of the process: results are spilled to files and tasks refused before it is
    * reached, and a nanny kills a process that comes close to it all the same.
@@ -89,6 +107,10 @@ export interface WorkerOptions {
   readonly memoryFractions?: MemoryFractions;
   /** @default a directory for this user in the system's directory for temporary files */
   readonly localDirectory?: string;
+  /** Modules of plugins, which are set up before it connects. @default none */
+  readonly preload?: readonly string[];
+  /** For the functions that these modules export. @default none */
+  readonly preloadArgv?: readonly string[];
   /** What is put around commands, and where their output is streamed to. @default nothing */
   readonly commands?: CommandsOptions;
   /**
@@ -154,8 +176,10 @@ export class Worker implements AsyncDisposable {
   readonly #connected = Promise.withResolvers<void>();
   #commandSite: CommandSite = {};
   #directory: LocalDirectory | undefined;
+  #plugins: WorkerPlugins | undefined;
   #data: DataServer | undefined;
   #session: WorkerSession | undefined;
+  #draining: { readonly reason: string; readonly restart: boolean } | undefined;
   #store = new Store();
   #hasConnected = false;
   /** When the last session lost its scheduler; null while it has it. */
@@ -189,8 +213,28 @@ export class Worker implements AsyncDisposable {
     return this.#data?.address ?? null;
   }
 
+  /** Whether it is ending and waits for plugins to be torn down, which may take 30 s. */
+  get isTearingDown(): boolean {
+    return this.#plugins?.isTearingDown === true;
+  }
+
+  /**
+   * Takes no more runs, ends those it executes, has what only it holds copied to other workers, and
+   * leaves then. Until it has left, `close` ends it at once. Idempotent.
+   *
+   * @param restart - Whether its nanny is to start another; called off by a later call without.
+   */
+  drain(reason: string, restart: boolean = false): void {
+    if (this.#closing.signal.aborted) return;
+    this.#draining = { reason, restart: restart && this.#draining?.restart !== false };
+    if (this.#session !== undefined) this.#session.askDrain(reason, restart);
+    else this.#closing.abort(new FarmError('ERR_CLOSED', reason));
+    if (!this.#isStarted) this.#end.resolve({ exitCode: 0, reason });
+  }
+
   /** Hands back what was not started, ends everything else, leaves. Idempotent. */
   async close(reason: string = 'closed'): Promise<void> {
+    this.#draining = undefined;
     this.#closing.abort(new FarmError('ERR_CLOSED', reason));
     if (!this.#isStarted) this.#end.resolve({ exitCode: 0, reason });
     this.#session?.askClose(reason);
@@ -207,17 +251,18 @@ export class Worker implements AsyncDisposable {
       const { localDirectory = defaultLocalDirectory() } = this.#options;
       this.#directory = makeLocalDirectory(localDirectory, this.name);
       this.#commandSite = await commandSite(this.#options.commands, this.#directory.path);
-      end = await this.#serve();
+      end = await this.#serve(await this.#setUpPlugins(this.#directory.path));
     } catch (error) {
       const { signal } = this.#closing;
       end = signal.aborted
-        ? { exitCode: 0, reason: messageOf(signal.reason) }
+        ? this.#left(messageOf(signal.reason))
         : { exitCode: 1, reason: messageOf(error) };
       this.#connected.reject(error);
     }
     try {
       await this.#session?.close();
       await this.#data?.close();
+      await this.#plugins?.close();
       this.#directory?.remove();
     } catch (error) {
       this.#logger.warn('could not clean up', { error });
@@ -225,10 +270,25 @@ export class Worker implements AsyncDisposable {
     this.#end.resolve(end);
   }
 
+  async #setUpPlugins(localDirectory: string): Promise<WorkerPlugins> {
+    const { nthreads, resources = [], preload = [], preloadArgv = [], nanny } = this.#options;
+    // Also for what tasks start, wherever that runs.
+    process.env['FARM_LOCAL_DIRECTORY'] = localDirectory;
+    const plugins = new WorkerPlugins({
+      worker: { name: this.name, address: null, localDirectory, nthreads, resources },
+      logger: this.#logger,
+      nanny: nanny === true ? NannyLink.open(this.name) : undefined,
+      environmentChanged: (changes) => this.#session?.setEnvironment(changes),
+    });
+    this.#plugins = plugins;
+    await plugins.preload(preload, preloadArgv, this.#closing.signal);
+    return plugins;
+  }
+
   /** Session after session, until one ends on purpose or there is no scheduler any more. */
-  async #serve(): Promise<WorkerEnd> {
+  async #serve(plugins: WorkerPlugins): Promise<WorkerEnd> {
     for (;;) {
-      const session = await this.#connect();
+      const session = await this.#connect(plugins);
       this.#session = session;
       // It may have been asked to close while it connected.
       if (this.#closing.signal.aborted) session.askClose(messageOf(this.#closing.signal.reason));
@@ -239,14 +299,21 @@ export class Worker implements AsyncDisposable {
         return { exitCode: end.restart === true ? EXIT_RESTART : 0, reason: end.reason };
       }
       if (this.#closing.signal.aborted) {
-        return { exitCode: 0, reason: messageOf(this.#closing.signal.reason) };
+        return this.#left(messageOf(this.#closing.signal.reason));
       }
+      if (this.#draining !== undefined) return this.#left(this.#draining.reason);
       if (end.how === 'broken') {
         this.#logger.error('a bug of farm, please report it', { error: end.why });
         return { exitCode: EXIT_BROKEN, reason: messageOf(end.why) };
       }
       this.#logger.warn('lost the scheduler, starting over with nothing', reasonOf(end));
+      plugins.forgetRegistered();
     }
+  }
+
+  /** It has ended since it was asked to. */
+  #left(reason: string): WorkerEnd {
+    return { exitCode: this.#draining?.restart === true ? EXIT_RESTART : 0, reason };
   }
 
   #withoutSchedulerMs(): number {
@@ -254,7 +321,7 @@ export class Worker implements AsyncDisposable {
   }
 
   /** Tries to connect until it works, is hopeless, or the death timeout is over. */
-  async #connect(): Promise<WorkerSession> {
+  async #connect(plugins: WorkerPlugins): Promise<WorkerSession> {
     const { deathTimeoutMs = DEATH_TIMEOUT_MS } = this.#options;
     const deadline = new AbortController();
     const leftMs = Math.max(0, deathTimeoutMs - this.#withoutSchedulerMs());
@@ -264,7 +331,7 @@ export class Worker implements AsyncDisposable {
     try {
       for (let retryMs = RETRY_MS_MIN; ; retryMs = Math.min(RETRY_MS_MAX, retryMs * 1.5)) {
         try {
-          return await this.#connectOnce(signal);
+          return await this.#connectOnce(signal, plugins);
         } catch (error) {
           signal.throwIfAborted();
           if (!this.#isWorthRetrying(error)) throw error;
@@ -290,8 +357,10 @@ export class Worker implements AsyncDisposable {
     }
   }
 
-  async #connectOnce(signal: AbortSignal): Promise<WorkerSession> {
+  async #connectOnce(signal: AbortSignal, plugins: WorkerPlugins): Promise<WorkerSession> {
     const { nthreads, resources = [], memoryLimitBytes = null, nanny = false } = this.#options;
+    const { devices = workerDevices({ amounts: resources, devices: [] }, null) } = this.#options;
+    const { gpuVendor = 'auto' } = this.#options;
     const target = await findScheduler(this.#options, signal, this.#logger);
     const data = await this.#serveData(target);
     const hello: WorkerHello = {
@@ -319,6 +388,7 @@ export class Worker implements AsyncDisposable {
       ...livenessOf(this.#options.heartbeatTimeoutMs),
     });
     this.#lostAtMs = null;
+    plugins.moveTo(data.address);
     this.#store = new Store(
       this.#directory === undefined ? null : join(this.#directory.path, 'spill'),
     );
@@ -331,6 +401,9 @@ export class Worker implements AsyncDisposable {
       scheduler: contactOf(this.#options),
       address: data.address,
       nthreads,
+      slotCpus: this.#options.slotCpus,
+      devices,
+      gpus: visibleGpus(gpuVendor, { ...process.env, ...this.#commandSite.variables }),
       memoryLimitBytes,
       memoryFractions: this.#options.memoryFractions,
       store: this.#store,
@@ -339,6 +412,17 @@ export class Worker implements AsyncDisposable {
         return this.#resume({ hello, token: target.token, connection, leaseMs: welcome.leaseMs });
       },
       dialPeer: (address) => this.#dialPeer(address, target.token),
+      dialStream: (address, onBytes) => {
+        return dialDataStream({
+          address: parseAddress(address, { defaultPort: DEFAULT_SCHEDULER_PORT }),
+          token: target.token,
+          timeoutMs: PEER_CONNECT_MS,
+          signal: this.#closing.signal,
+          onBytes,
+        });
+      },
+      isElsewhere,
+      plugins,
       logger: this.#logger,
       output: this.#options.output ?? writeOut,
     });
@@ -469,9 +553,9 @@ async function dialScheduler(
   }
 }
 
-/** Names this process: host name and process id. */
+/** Names this process. Containers may have one host name and process id, so chance is added. */
 export function defaultWorkerName(): string {
-  return `${hostname()}-${process.pid}`;
+  return `${hostname()}-${process.pid}-${randomBytes(3).toString('hex')}`;
 }
 
 /** Standard streams take whole lines in one write, so that lines of several processes stay whole. */

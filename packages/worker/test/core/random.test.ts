@@ -3,18 +3,44 @@ import {
   runDependency,
   stop,
   type ErrorCode,
+  type ResourceAmounts,
   type RunDependency,
   type WorkerMessage,
 } from '@farm/protocol/core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
-import { memoryPolicy, WorkerCore, type WorkerEvent } from '../../src/core/index.ts';
+import {
+  memoryPolicy,
+  WorkerCore,
+  type GrantedDevices,
+  type WorkerEvent,
+} from '../../src/core/index.ts';
 import { aFailure, aRun, defined, said } from './builders.ts';
 
 /** Every value is large enough to be spilled, and a few of them are too many for the memory. */
 const BYTES = 20_000;
 const LIMIT_BYTES = 3 * BYTES;
+const DEVICES = [
+  { name: 'GPU', ids: ['0', '1', '2'], amount: 2.5 },
+  { name: 'FPGA', ids: ['a'], amount: 1 },
+];
+/** Mostly nothing, and amounts that contend for the devices. */
+const RESOURCES: readonly ResourceAmounts[] = [
+  [['GPU', 1]],
+  [['GPU', 0.5]],
+  [
+    ['GPU', 0.3],
+    ['MEM', 7],
+  ],
+  [
+    ['GPU', 2],
+    ['FPGA', 0.4],
+  ],
+  [['GPU', 2.5]],
+  [['FPGA', 1]],
+  [['MEM', 1]],
+];
 
 /** Slots that do what a fair die says: a model of the shell's executors, store and peers. */
 class ModelShell {
@@ -33,7 +59,7 @@ class ModelShell {
 
   constructor(nthreads: number) {
     const memory = memoryPolicy(LIMIT_BYTES);
-    this.core = new WorkerCore({ nthreads, name: 'w', address: null, memory });
+    this.core = new WorkerCore({ nthreads, name: 'w', address: null, memory, devices: DEVICES });
     this.slots = Array.from({ length: nthreads }, () => ({ runs: [] }));
     this.inbox.push(defined(1), defined(2), defined(3));
     this.drain();
@@ -49,7 +75,8 @@ class ModelShell {
           break;
         case 'execute': {
           const slot = this.slots[instruction.slot];
-          for (const { run, task, inputs } of instruction.runs) {
+          for (const { run, task, inputs, devices, resources } of instruction.runs) {
+            expectGranted(devices, resources, run);
             for (const input of inputs) {
               expect(this.store.get(input)?.isInMemory, `input of ${run}`).toBe(true);
             }
@@ -193,6 +220,19 @@ class ModelShell {
   }
 }
 
+/** Whole devices and at most one share: as many as the amount rounded up. */
+function expectGranted(
+  devices: GrantedDevices | null,
+  resources: ResourceAmounts,
+  run: number,
+): void {
+  for (const { name } of DEVICES) {
+    const [, amount = 0] = resources.find((resource) => resource[0] === name) ?? [];
+    const [, ids = []] = devices?.find((granted) => granted[0] === name) ?? [];
+    expect(new Set(ids).size, `${name} of ${run}`).toBe(Math.ceil(amount));
+  }
+}
+
 const step = fc.record({
   what: fc.constantFrom(
     'run',
@@ -277,6 +317,7 @@ test('whatever happens, every run ends once, inputs are there, and nothing is le
                 aRun(runs, {
                   fn: 1 + (b % 3),
                   dependencies: b % 2 === 0 ? runs.map((run) => inputs(run + b)) : null,
+                  resources: RESOURCES[b % 29] ?? [],
                   threads: b % 11 === 0 ? 1 + (a % nthreads) : 1,
                   timeoutMs: b % 7 === 0 ? 1_000 : null,
                   expectedUs: b % 5 === 0 ? null : b * 10,

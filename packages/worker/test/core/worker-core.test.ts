@@ -522,6 +522,56 @@ describe('closing', () => {
   });
 });
 
+describe('draining', () => {
+  const drain = (reason: string, restart: boolean, nowMs = 1): WorkerEvent => {
+    return { kind: 'drain-asked', nowMs, reason, restart };
+  };
+
+  test('tells it, hands back what has not started, takes no more, and ends when told to', () => {
+    const { handle } = aWorker(1);
+    handle(said(aRun([4])));
+    handle(said(aRun([5])), said(aRun([6], { dependencies: [[anInput(1)]] })));
+    const instructions = handle(drain('SIGTERM', false));
+    expect(messages(instructions)).toEqual([
+      { op: 'draining', reason: 'SIGTERM' },
+      { op: 'stopped', runs: [5, 6], kept: [] },
+    ]);
+    expect(messages(handle(said(aRun([7]))))).toEqual([{ op: 'stopped', runs: [7], kept: [] }]);
+    const end = handle(ended([4]));
+    expect(messages(end).map(({ op }) => op)).toEqual(['finished']);
+    expect(handle(said({ op: 'close-worker', reason: 'it was retired' })).at(-1)).toEqual({
+      do: 'exit',
+      reason: 'SIGTERM',
+    });
+  });
+
+  test('at the end of a lifetime is followed by a restart, unless a signal calls that off', () => {
+    const { handle } = aWorker(1);
+    expect(messages(handle(drain('lifetime', true)))).toHaveLength(1);
+    expect(handle(said({ op: 'close-worker', reason: 'retired' })).at(-1)).toMatchObject({
+      restart: true,
+      reason: 'lifetime',
+    });
+    const other = aWorker(1);
+    other.handle(drain('lifetime', true));
+    expect(messages(other.handle(drain('SIGTERM', false)))).toEqual([]);
+    expect(other.handle(said({ op: 'close-worker', reason: 'retired' })).at(-1)).toEqual({
+      do: 'exit',
+      reason: 'SIGTERM',
+    });
+  });
+
+  test('does not wait for ever for runs that wait for other tasks', () => {
+    const { handle } = aWorker(2);
+    handle(said(aRun([4])), said(aRun([5])));
+    handle({ kind: 'run-seceded', nowMs: 1, run: 4 }, drain('lifetime', false));
+    handle({ kind: 'woke', nowMs: 60_000 });
+    handle({ ...ended([5]), nowMs: 70_000 });
+    expect(handle({ kind: 'woke', nowMs: 80_000 })).toEqual([]);
+    expect(handle({ kind: 'woke', nowMs: 90_000 }).at(-1)).toMatchObject({ do: 'exit' });
+  });
+});
+
 test('a restart is a close after which the nanny starts another process', () => {
   const { handle } = aWorker(1);
   handle(said(aRun([1])), said(aRun([2])));

@@ -92,6 +92,8 @@ test('started before the scheduler it waits, joins, works, and ends well on SIGT
   joined.send(runsOf(1, 1, [[]]));
   await joined.take('finished');
   worker.child.kill('SIGTERM');
+  expect((await joined.take('draining')).reason).toBe('the nanny received SIGTERM');
+  joined.send({ op: 'close-worker', reason: 'it was retired' });
   expect((await joined.take('leaving')).reason).toBe('the nanny received SIGTERM');
   expect(await worker.exitCode).toBe(0);
   expect(worker.stdout).toBe('from the task\n');

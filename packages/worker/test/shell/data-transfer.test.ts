@@ -1,6 +1,11 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { connect, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
 import {
   dial,
-  FarmServer,
+  dialDataStream,
   formatAddress,
   LIMITS,
   parseAddress,
@@ -34,6 +39,10 @@ function someBytes(sizeBytes: number): Uint8Array {
 async function aHolder(values: Readonly<Record<number, Uint8Array>>): Promise<DataServer> {
   const store = new Store();
   for (const [task, value] of Object.entries(values)) store.set(Number(task), value);
+  return aServer(store);
+}
+
+async function aServer(store: Store): Promise<DataServer> {
   const server = await DataServer.listen({
     host: '127.0.0.1',
     ports: [0],
@@ -70,6 +79,19 @@ async function dialPeer(
   return connection;
 }
 
+async function dialStream(
+  address: string,
+  onBytes: (bytes: Uint8Array) => void,
+  token: string = TOKEN,
+): Promise<Socket> {
+  return dialDataStream({
+    address: parseAddress(address, { defaultPort: 1 }),
+    token,
+    timeoutMs: 5_000,
+    onBytes,
+  });
+}
+
 interface Asker {
   readonly fetcher: InputFetcher;
   readonly dialled: string[];
@@ -77,14 +99,24 @@ interface Asker {
 }
 
 /** A fetcher whose relay serves `relayed`, or nothing. */
-function anAsker(relayed: Store = new Store(), fetchesMax: number = 50): Asker {
+function anAsker(
+  relayed: Store = new Store(),
+  fetchesMax: number = 50,
+  checks: boolean = false,
+): Asker {
   const dialled: string[] = [];
   const relayAsked: GetData[] = [];
   const fetcher: InputFetcher = new InputFetcher({
+    name: 'asker',
     dialPeer: (address) => {
       dialled.push(address);
       return dialPeer(address);
     },
+    dialStream: (address, onBytes) => {
+      dialled.push(address);
+      return dialStream(address, onBytes);
+    },
+    needsChecks: () => checks,
     askRelay: (request) => {
       relayAsked.push(request);
       const outlet = {
@@ -99,38 +131,63 @@ function anAsker(relayed: Store = new Store(), fetchesMax: number = 50): Asker {
   return { fetcher, dialled, relayAsked };
 }
 
-/** A peer that answers a number of chunks and then breaks off. */
-async function aDyingPeer(value: Uint8Array, chunks: number): Promise<string> {
-  let left = chunks;
-  const server = await FarmServer.listen({
-    host: '127.0.0.1',
-    port: 0,
-    tokens: { peer: TOKEN },
-    identity: { id: 'dying', version: '0.0.0', heartbeatMs: 0 },
-    onConnection: (...args) => {
-      const [role, , connection] = args;
-      if (role !== 'peer') return;
-      const store = new Store();
-      store.set(1, value);
-      connection.listen({
-        messages: (batch) => {
-          for (const message of batch) {
-            if (message.op !== 'get-data') continue;
-            if (left === 0) connection.terminate();
-            else serveData(message, store, connection, 'dying');
-            left = Math.max(0, left - 1);
-          }
-        },
-        bulk: () => {},
-        closed: () => {},
-      });
-    },
-  });
-  CLOSING.push(() => server.close());
-  return formatAddress({ secure: false, ...server.address });
+interface WayOptions {
+  /** Each connection breaks off after so many bytes towards the asker. */
+  readonly cutAfter?: number;
+  /** So many connections get one wrong byte, a megabyte and a half behind their start. */
+  readonly damages?: number;
 }
 
-test('a value of 20 MB comes over whole, in chunks, on one connection', async () => {
+/** A way to a holder on which things go wrong. */
+async function aWay(holder: DataServer, options: WayOptions = {}): Promise<Way> {
+  const { cutAfter = Infinity } = options;
+  let damages = options.damages ?? 0;
+  const { host, port } = parseAddress(holder.address, { defaultPort: 1 });
+  const sockets = new Set<Socket>();
+  const way = { address: '', bytes: 0 };
+  const server = createServer((near) => {
+    const far = connect({ host, port });
+    let bytes = 0;
+    const isDamaging = damages > 0;
+    damages -= 1;
+    for (const socket of [near, far]) {
+      sockets.add(socket);
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        near.destroy();
+        far.destroy();
+      });
+    }
+    near.on('data', (chunk) => far.write(chunk));
+    far.on('data', (chunk) => {
+      const at = 1_500_000 - bytes;
+      if (isDamaging && at >= 0 && at < chunk.byteLength) chunk[at] = (chunk[at] ?? 0) ^ 0x10;
+      bytes += chunk.byteLength;
+      way.bytes += chunk.byteLength;
+      if (bytes >= cutAfter) near.end(chunk);
+      else near.write(chunk);
+      if (bytes >= cutAfter) far.destroy();
+    });
+  });
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+  const address = server.address();
+  if (typeof address === 'object' && address !== null) {
+    way.address = formatAddress({ secure: false, host: '127.0.0.1', port: address.port });
+  }
+  CLOSING.push(async () => {
+    for (const socket of sockets) socket.destroy();
+    await new Promise((closed) => server.close(closed));
+  });
+  return way;
+}
+
+interface Way {
+  readonly address: string;
+  /** That went towards the asker. */
+  readonly bytes: number;
+}
+
+test('a value of 20 MB comes over whole, beside a small one', async () => {
   const value = someBytes(20_000_001);
   const holder = await aHolder({ 1: value, 2: someBytes(10) });
   const { fetcher, dialled, relayAsked } = anAsker();
@@ -140,17 +197,99 @@ test('a value of 20 MB comes over whole, in chunks, on one connection', async ()
   ]);
   expect(Buffer.compare(large, value)).toBe(0);
   expect(small).toEqual(someBytes(10));
-  expect(dialled).toEqual([holder.address]);
+  expect(relayAsked).toEqual([]);
+  // Both kinds of connections are used again.
+  await fetcher.fetch(1, value.byteLength, [holder.address]);
+  await fetcher.fetch(2, 10, [holder.address]);
+  expect(dialled).toEqual([holder.address, holder.address]);
+});
+
+test.each([1, 1_048_577, 2_097_152, 5_000_000])(
+  'a value of %d bytes comes over whole with checksums',
+  async (sizeBytes) => {
+    const value = someBytes(sizeBytes);
+    const holder = await aHolder({ 1: value });
+    const { fetcher } = anAsker(new Store(), 50, true);
+    const fetched = await fetcher.fetch(1, sizeBytes, [holder.address]);
+    expect(Buffer.compare(fetched, value)).toBe(0);
+  },
+);
+
+test('several large values come from one holder at once', async () => {
+  const values = { 1: someBytes(3_000_000), 2: someBytes(4_000_000), 3: someBytes(5_000_000) };
+  const holder = await aHolder(values);
+  const { fetcher } = anAsker();
+  const fetched = await Promise.all(
+    Object.entries(values).map(([task, value]) => {
+      return fetcher.fetch(Number(task), value.byteLength, [holder.address]);
+    }),
+  );
+  for (const [index, value] of Object.values(values).entries()) {
+    expect(Buffer.compare(fetched[index] ?? new Uint8Array(), value)).toBe(0);
+  }
+});
+
+test.each([false, true])(
+  'a spilled value is served from its file (checksums: %s)',
+  async (checks) => {
+    const directory = await mkdtemp(join(tmpdir(), 'farm-spill-'));
+    CLOSING.push(() => rm(directory, { recursive: true, force: true }));
+    const value = someBytes(7_000_003);
+    const store = new Store(directory);
+    store.set(1, value);
+    await store.spill(1);
+    store.evict(1);
+    const holder = await aServer(store);
+    const { fetcher } = anAsker(new Store(), 50, checks);
+    const fetched = await fetcher.fetch(1, value.byteLength, [holder.address]);
+    expect(Buffer.compare(fetched, value)).toBe(0);
+    expect(store.get(1)).toBeUndefined();
+  },
+);
+
+test('where a transfer breaks off, the next holder goes on with the rest', async () => {
+  const value = someBytes(12_000_001);
+  const holder = await aHolder({ 1: value });
+  const dying = await aWay(holder, { cutAfter: 4_000_000 });
+  const other = await aWay(holder);
+  const { fetcher } = anAsker();
+  const fetched = await fetcher.fetch(1, value.byteLength, [dying.address, other.address]);
+  expect(Buffer.compare(fetched, value)).toBe(0);
+  expect(dying.bytes).toBeGreaterThanOrEqual(8_000_000);
+  expect(other.bytes).toBeLessThan(6_000_000);
+});
+
+test('where all holders break off, the relay goes on with the rest', async () => {
+  const value = someBytes(5_000_000);
+  const holder = await aHolder({ 1: value });
+  const dying = await aWay(holder, { cutAfter: 2_000_000 });
+  const relayed = new Store();
+  relayed.set(1, value);
+  const { fetcher, relayAsked } = anAsker(relayed);
+  const fetched = await fetcher.fetch(1, value.byteLength, [dying.address]);
+  expect(Buffer.compare(fetched, value)).toBe(0);
+  expect(relayAsked[0]?.offset).toBeGreaterThan(3_000_000);
+});
+
+test('what arrives damaged is asked for once more', async () => {
+  const value = someBytes(6_000_000);
+  const way = await aWay(await aHolder({ 1: value }), { damages: 1 });
+  const { fetcher, relayAsked } = anAsker(new Store(), 50, true);
+  const fetched = await fetcher.fetch(1, value.byteLength, [way.address]);
+  expect(Buffer.compare(fetched, value)).toBe(0);
   expect(relayAsked).toEqual([]);
 });
 
-test('a peer that dies in the middle of a transfer is replaced by the next holder', async () => {
-  const value = someBytes(10 * LIMITS.bulkChunkBytes + 1);
-  const dying = await aDyingPeer(value, 3);
+test('where it arrives damaged again, the next holder is asked, and the error names it', async () => {
+  const value = someBytes(6_000_000);
   const holder = await aHolder({ 1: value });
-  const { fetcher } = anAsker();
-  const fetched = await fetcher.fetch(1, value.byteLength, [dying, holder.address]);
+  const bad = await aWay(holder, { damages: 4 });
+  const { fetcher } = anAsker(new Store(), 50, true);
+  const fetched = await fetcher.fetch(1, value.byteLength, [bad.address, holder.address]);
   expect(Buffer.compare(fetched, value)).toBe(0);
+  await expect(fetcher.fetch(1, value.byteLength, [bad.address])).rejects.toThrow(
+    new RegExp(`${bad.address} to asker: bytes from \\d+ on arrived damaged`),
+  );
 });
 
 test('where no peer has it, the scheduler relays it', async () => {
@@ -207,9 +346,9 @@ test('no more inputs than allowed are on their way at once', async () => {
 
 test('a peer without the token is refused', async () => {
   const holder = await aHolder({ 1: someBytes(10) });
-  await expect(dialPeer(holder.address, 'guess')).rejects.toMatchObject({
-    code: 'ERR_UNAUTHORIZED',
-  });
+  const refused = { code: 'ERR_UNAUTHORIZED' };
+  await expect(dialPeer(holder.address, 'guess')).rejects.toMatchObject(refused);
+  await expect(dialStream(holder.address, () => {}, 'guess')).rejects.toMatchObject(refused);
 });
 
 test('after close everything fails with ERR_CLOSED', async () => {

@@ -3,9 +3,10 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { hostname, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { makeLocalDirectory } from '../../src/shell/local-directory.ts';
+import { hasEnded, identityOf, type IdentitySource } from '../../src/shell/process-identity.ts';
+import { makeLocalDirectory, purgeLocalDirectories } from '../../src/shell/local-directory.ts';
 
 let parent: string;
 beforeEach(() => {
@@ -26,7 +27,7 @@ test('each worker has one of its own, removed with all that is in it', () => {
 test('those of dead workers of this host are removed, no others', () => {
   const { pid: deadPid } = spawnSync(process.execPath, ['-e', '']);
   const mine = makeLocalDirectory(parent, 'a-b/c');
-  const dead = mine.path.replace(`-${process.pid}-`, `-${deadPid}-`);
+  const dead = mine.path.replace(`-${process.pid}.`, `-${deadPid}.`);
   const host = hostname().replace(/[^\w.]+/g, '_');
   const elsewhere = dead.replace(`-${host}-`, '-another_host-');
   const unrelated = join(parent, 'results');
@@ -46,4 +47,38 @@ test('one that cannot be made is refused by its absolute name', () => {
   expect(() => makeLocalDirectory(join(parent, 'file'), 'w')).toThrow(
     `--local-directory ${join(parent, 'file')} cannot be used`,
   );
+});
+
+test('where there is nothing to purge nothing happens', () => {
+  expect(() => purgeLocalDirectories(join(parent, 'missing'))).not.toThrow();
+});
+
+describe('the identity of a process', () => {
+  const stat = (ticks: number): string => `7 (a) b) S ${'0 '.repeat(18)}${ticks} 0`;
+  const machine = (ticks: number | null, namespace = 5): IdentitySource => ({
+    readText: (path) => (path === '7/stat' && ticks !== null ? stat(ticks) : undefined),
+    namespace: () => namespace,
+    exists: (pid) => pid === 7 && ticks !== null,
+  });
+
+  test('is gone with it, also where its id was given to another', () => {
+    const identity = identityOf(7, machine(900));
+    expect(identity).toBe('7.900.5');
+    expect(hasEnded(identity, machine(900))).toBe(false);
+    expect(hasEnded(identity, machine(901))).toBe(true);
+    expect(hasEnded(identity, machine(null))).toBe(true);
+  });
+
+  test('of another container tells nothing, nor does one that cannot be looked up', () => {
+    expect(hasEnded('7.900.6', machine(null))).toBe(false);
+    expect(hasEnded('farm', machine(null))).toBe(false);
+    const blind = { ...machine(900), readText: () => undefined };
+    expect(identityOf(7, blind)).toBe('7.0.5');
+    expect(hasEnded('7.900.5', blind)).toBe(false);
+    expect(hasEnded('7.0.5', machine(900))).toBe(false);
+  });
+
+  test('is that of this very process', () => {
+    expect(hasEnded(identityOf(process.pid))).toBe(false);
+  });
 });

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 
+import { findTaskset, hostCpus } from '../../src/shell/pinning/host-cpus.ts';
 import { runWorkerProgram, type WorkerPlan } from '../../src/shell/options.ts';
 
 const ALLOCATION = { cores: 4, memoryBytes: 64e9 };
@@ -46,6 +47,8 @@ test.each([
   ['h:1 --memory-limit -1', /--memory-limit/],
   ['h:1 --resources GPU=x', /--resources: "GPU=x": amount must be a number/],
   ['h:1 --resources GPU', /--resources: "GPU"/],
+  ['h:1 --resources GPU=[]', /--resources: "GPU=\[\]": names no device/],
+  ['h:1 --gpu-vendor acme', /--gpu-vendor: .*nvidia, amd, intel and auto/],
   ['h:1 --interface ib7', /--interface: there is no network interface "ib7"; .*\blo\b/],
   ['h:1 --nthreads -1', /--nthreads/],
   ['h:1 --nthreads two', /--nthreads/],
@@ -53,6 +56,11 @@ test.each([
   ['h:1 --nworkers 0', /--nworkers: "0" starts no worker/],
   ['h:1 --nworkers -9', /--nworkers: .*write at least -4/],
   ['h:1 --death-timeout soon', /--death-timeout: "soon" is not a duration/],
+  ['h:1 --drain-timeout soon', /--drain-timeout: "soon" is not a duration/],
+  ['h:1 --lifetime-restart', /--lifetime-restart: give a --lifetime too/],
+  ['h:1 --lifetime-stagger 4m', /--lifetime-stagger: give a --lifetime too/],
+  ['h:1 --lifetime 4m --lifetime-stagger 4m', /--lifetime-stagger: it has to be shorter/],
+  ['h:1 --lifetime 4m --lifetime-restart --no-nanny', /--lifetime-restart: with --no-nanny/],
   ['h:1 --worker-port 70000', /--worker-port/],
   ['h:1 --worker-port 9000:9001 --nworkers 3', /--worker-port: 3 workers need as many ports/],
   ['h:1 --host a --interface lo', /--host and --interface exclude each other/],
@@ -87,8 +95,12 @@ test('by default one worker has all cores, the whole memory and a nanny', async 
         executor: 'threads',
         nthreads: 4,
         resources: [],
+        commands: { prefix: [] },
+        devices: [],
+        gpuVendor: 'auto',
         memoryLimitBytes: 64e9,
         deathTimeoutMs: 300_000,
+        drainTimeoutMs: 20_000,
         heartbeatTimeoutMs: 15_000,
         ports: [0],
         nanny: true,
@@ -116,6 +128,52 @@ test('several workers share cores and memory, and get numbered names', async () 
       ['GPU', 1],
       ['MEM', 10e9],
     ],
+  });
+});
+
+test('several workers have GPUs of their own, and a warning tells of those that are missing', async () => {
+  const env = { CUDA_VISIBLE_DEVICES: '4,5,6' };
+  const { plan } = await given('h:1 --nworkers 4 --nthreads 1 --resources GPU=1,MEM=2', env);
+  expect(plan?.workers.map(({ devices }) => devices?.flatMap(({ ids }) => ids))).toEqual([
+    ['0'],
+    ['1'],
+    ['2'],
+    ['0'],
+  ]);
+  expect(plan?.warnings).toEqual([
+    'GPU=1 for each of 4 workers, and 3 GPUs are visible in CUDA_VISIBLE_DEVICES=4,5,6: ' +
+      'they will share',
+  ]);
+});
+
+test('slots of all workers are bound to CPUs, where that is asked for and can be done', async () => {
+  const cpus = hostCpus().map(({ cpu }) => String(cpu));
+  const canPin = cpus.length > 0 && findTaskset(process.env['PATH'] ?? '') !== undefined;
+  const line = `h:1 --pin --nthreads ${cpus.length} --nworkers 2`;
+  const { plan } = await given(line, { PATH: process.env['PATH'] ?? '' });
+  expect(plan?.workers.map((worker) => worker.slotCpus)).toEqual(
+    canPin ? [cpus, cpus] : [undefined, undefined],
+  );
+
+  const without = await given('h:1 --pin', { PATH: '/nowhere' });
+  expect(without.plan?.workers[0]?.slotCpus).toBeUndefined();
+  expect(without.plan?.warnings).toEqual([expect.stringMatching(/^--pin has no effect: /)]);
+});
+
+test('more threads than the affinity mask has CPUs are warned of', async () => {
+  const { plan } = await given('h:1 --nworkers 3 --nthreads 2');
+  expect(plan?.warnings).toEqual(['6 threads on 4 cores: they will share']);
+});
+
+test('devices have the names they are given', async () => {
+  const { plan } = await given('h:1 --resources GPU=[MIG-41ab,GPU-8f0c],MEM=10e9');
+  expect(plan?.workers[0]).toMatchObject({
+    resources: [
+      ['GPU', 2],
+      ['MEM', 10e9],
+    ],
+    devices: [{ name: 'GPU', ids: ['MIG-41ab', 'GPU-8f0c'], amount: 2 }],
+    gpuVendor: 'auto',
   });
 });
 
@@ -179,6 +237,8 @@ test('--help says what is not enforced yet', async () => {
   const text = printed.replace(/\s+/g, ' ');
   expect(text).toContain('What commands take is not part of it');
   expect(text).toContain('workers serve no dashboard');
-  expect(text).toContain('(default: host name and process id, env: FARM_WORKER_NAME)');
+  expect(text).toContain(
+    '(default: host name, process id and a random end, env: FARM_WORKER_NAME)',
+  );
   expect(exitCode).toBe(0);
 });

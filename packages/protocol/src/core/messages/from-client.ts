@@ -11,6 +11,7 @@ import type {
   WhoHas,
 } from './data-questions.ts';
 import type { CoordinationQuestions } from './coordination.ts';
+import type { WorkerPluginParams } from './plugins.ts';
 import type { TaskOptions } from './records.ts';
 
 /** Makes a function or command known under its content hash, before the first submit naming it. */
@@ -190,6 +191,16 @@ export interface Questions extends CoordinationQuestions {
   'register-plugin': { readonly params: PluginParams; readonly answer: boolean };
   /** Closes a plugin of the scheduler. Answered by whether there was one of that name. */
   'unregister-plugin': { readonly params: { readonly name: string }; readonly answer: boolean };
+  /**
+   * Gives all workers a plugin, those that join later too. Answered once it is set up on those that
+   * are there, by whether it was not there before.
+   */
+  'register-worker-plugin': { readonly params: WorkerPluginParams; readonly answer: boolean };
+  /** Takes a plugin from all workers. Answered once it is torn down, by whether there was one. */
+  'unregister-worker-plugin': {
+    readonly params: { readonly name: string };
+    readonly answer: boolean;
+  };
   /** Why a task is where it is, and per worker why it does not run there. */
   explain: { readonly params: { readonly key: string }; readonly answer: Explanation };
   /** What happened to a key, oldest first. */

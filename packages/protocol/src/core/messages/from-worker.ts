@@ -1,4 +1,5 @@
 /** What a worker says to the scheduler, and peers to each other. */
+import type { PluginSet } from './plugins.ts';
 import type { Failure } from './records.ts';
 import type { DataFailed } from './to-client.ts';
 
@@ -164,7 +165,6 @@ export function workerMetrics(metrics: WorkerMetrics): WorkerMetrics {
   };
 }
 
-/** The worker asks the scheduler to relay an input it cannot fetch from a peer. */
 /** What a run has taken so far that was granted memory. Said before its end is told. */
 export interface RunUsage {
   readonly op: 'run-usage';
@@ -180,6 +180,7 @@ export function runUsage(runId: number, peakBytes: number, cpuUs: number | null)
   return { op: 'run-usage', run: runId, peakBytes, cpuUs };
 }
 
+/** The worker asks the scheduler to relay an input it cannot fetch from a peer. */
 export interface GetRelayed {
   readonly op: 'get-relayed';
   readonly request: number;
@@ -209,10 +210,25 @@ export function leaving(reason: string): Leaving {
   return { op: 'leaving', reason };
 }
 
+/**
+ * The worker is to end soon and takes no more runs: what only it holds is to be copied to others,
+ * while what it executes ends; then it is to be told {@link CloseWorker}. It goes in any case.
+ */
+export interface Draining {
+  readonly op: 'draining';
+  readonly reason: string;
+}
+
+/** Builds a {@link Draining}. */
+export function draining(reason: string): Draining {
+  return { op: 'draining', reason };
+}
+
 /** Everything a worker may say to the scheduler. */
 export type WorkerMessage =
   | Finished
   | RunFailed
+  | RunUsage
   | Stopped
   | Holding
   | Lost
@@ -222,5 +238,6 @@ export type WorkerMessage =
   | GetRelayed
   | DataFailed
   | WorkerHeartbeat
-  | RunUsage
+  | PluginSet
+  | Draining
   | Leaving;

@@ -1,4 +1,5 @@
 /** What the scheduler says to a worker. */
+import type { SetPlugin } from './plugins.ts';
 import type { ResourceAmounts } from './records.ts';
 import type { DataFailed } from './to-client.ts';
 
@@ -145,7 +146,6 @@ export function closeWorker(reason: string): CloseWorker {
   return { op: 'close-worker', reason };
 }
 
-/** Keep these values. Answered by {@link Holding}. */
 /** Stop working and exit, to be started again by the nanny. */
 export interface RestartWorker {
   readonly op: 'restart-worker';
@@ -157,6 +157,7 @@ export function restartWorker(reason: string): RestartWorker {
   return { op: 'restart-worker', reason };
 }
 
+/** Keep these values. Answered by {@link Holding}. */
 export interface PutData {
   readonly op: 'put-data';
   readonly tasks: readonly number[];
@@ -200,4 +201,5 @@ export type WorkerBoundMessage =
   | GetData
   | DataFailed
   | CloseWorker
-  | RestartWorker;
+  | RestartWorker
+  | SetPlugin;

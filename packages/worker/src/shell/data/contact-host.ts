@@ -1,6 +1,6 @@
 import { createSocket } from 'node:dgram';
 
-import { isLoopback, localAddresses } from '@farm/protocol';
+import { isLoopback, localAddresses, parseAddress } from '@farm/protocol';
 
 /**
  * The address of this machine from which it reaches a host: where others that reach that host most
@@ -13,6 +13,12 @@ export async function outgoingHost(towards: string): Promise<string> {
   return (
     (await routeTo(towards)) ?? localAddresses().find((host) => !isLoopback(host)) ?? '127.0.0.1'
   );
+}
+
+/** Whether what comes from an address crosses a network, as far as can be told. */
+export function isElsewhere(address: string): boolean {
+  const { host } = parseAddress(address, { defaultPort: 1 });
+  return !isLoopback(host) && !localAddresses().includes(host);
 }
 
 async function routeTo(host: string): Promise<string | undefined> {

@@ -2,6 +2,7 @@ import { FarmError, FarmServer, formatAddress, type Logger } from '@farm/protoco
 
 import { serveData } from './serve-data.ts';
 import type { Store } from './store.ts';
+import { StreamServer } from './stream-server.ts';
 
 /** Options of {@link DataServer.listen}. */
 export interface DataServerOptions {
@@ -37,6 +38,7 @@ export class DataServer implements AsyncDisposable {
    */
   static async listen(options: DataServerOptions): Promise<DataServer> {
     const { host, ports, token, workerName, version, id, store, logger } = options;
+    const streams = new StreamServer({ workerName, store });
     let why: unknown = new FarmError('ERR_ADDRESS', 'there is no port to listen on');
     for (const port of ports) {
       try {
@@ -46,6 +48,7 @@ export class DataServer implements AsyncDisposable {
           tokens: { peer: token },
           identity: { id, version, heartbeatMs: 0 },
           logger,
+          onDataStream: (socket) => streams.accept(socket),
           onConnection: (...args) => {
             const [role, , connection] = args;
             if (role !== 'peer') return;

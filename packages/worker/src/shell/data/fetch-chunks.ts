@@ -4,17 +4,19 @@ import { FarmError, LIMITS, type BulkFrame } from '@farm/protocol';
  * Brings a value of known size over in chunks, up to `LIMITS.bulkChunksInFlightMax` of them
  * requested ahead.
  *
+ * @param value - Where it goes.
+ * @param from - How much of it is there already.
  * @param askChunk - Asks for `length` bytes from `offset`.
- * @returns The value in a buffer of its own.
  * @throws FarmError what a question ended with; `ERR_LOST_DATA` where the holder's value has
  * another size, `ERR_PROTOCOL` where a chunk is not the one that was asked for.
  */
 export async function fetchChunks(
-  sizeBytes: number,
+  value: Uint8Array,
+  from: number,
   askChunk: (offset: number, length: number) => Promise<BulkFrame>,
-): Promise<Uint8Array> {
-  const value = new Uint8Array(sizeBytes);
-  let next = 0;
+): Promise<void> {
+  const sizeBytes = value.byteLength;
+  let next = from;
   let isFailed = false;
   const fetchInTurn = async (): Promise<void> => {
     while (next < sizeBytes && !isFailed) {
@@ -33,10 +35,9 @@ export async function fetchChunks(
   };
   const lanes = Math.min(
     LIMITS.bulkChunksInFlightMax,
-    Math.ceil(sizeBytes / LIMITS.bulkChunkBytes),
+    Math.ceil((sizeBytes - from) / LIMITS.bulkChunkBytes),
   );
   await Promise.all(Array.from({ length: lanes }, fetchInTurn));
-  return value;
 }
 
 function checkChunk(frame: BulkFrame, offset: number, length: number, sizeBytes: number): void {

@@ -1,6 +1,7 @@
 import {
   FarmError,
   getData,
+  LIMITS,
   type Connection,
   type GetData,
   type PeerMessage,
@@ -8,15 +9,24 @@ import {
 import PQueue from 'p-queue';
 
 import { BulkRequests } from './bulk-requests.ts';
+import { ByteBudget } from './byte-budget.ts';
+import { DamagedBytes, type DialStream, type PartialValue } from './data-stream.ts';
 import { fetchChunks } from './fetch-chunks.ts';
+import { StreamPool } from './stream-pool.ts';
 
 /** A peer that could not be reached is not dialled again for this long. */
 const UNREACHABLE_MS = 30_000;
 
 /** Options of {@link InputFetcher}. */
 export interface InputFetcherOptions {
+  /** This worker's name, for errors. */
+  readonly name: string;
   /** Opens a connection to a peer's data port. */
   readonly dialPeer: (address: string) => Promise<Connection<PeerMessage, PeerMessage>>;
+  /** Opens a bare connection to a peer, for values of more than one chunk. */
+  readonly dialStream: DialStream;
+  /** Whether what comes from a holder is checked by checksums: where it crosses a network. */
+  readonly needsChecks: (address: string) => boolean;
   /** Asks the scheduler to relay bytes; `relayed` gets the answers. */
   readonly askRelay: (request: GetData) => void;
   /**
@@ -24,6 +34,11 @@ export interface InputFetcherOptions {
    * @default 50 (Dask's `connections.outgoing`)
    */
   readonly fetchesMax?: number;
+  /**
+   * Bytes of values of more than one chunk that come over at once; one of them always does.
+   * @default LIMITS.fetchBytesMax
+   */
+  readonly fetchBytesMax?: number;
   /** Milliseconds; any origin. @default performance.now */
   readonly now?: () => number;
 }
@@ -36,23 +51,30 @@ interface PeerLink {
 
 /**
  * Brings inputs from other workers: from each holder in turn, then relayed by the scheduler.
- * Connections to peers are opened when first needed, shared, and kept.
+ * Connections to peers are opened when first needed, shared, and kept. Small values go before large
+ * ones, which come as streams; where one breaks off, the next holder goes on with the rest: holders
+ * that are named together hold copies of one result.
  */
 export class InputFetcher {
   /** Answers to `get-relayed` go here: bulk frames of the scheduler, and `data-failed`. */
   readonly relayed: BulkRequests = new BulkRequests();
   readonly #options: InputFetcherOptions;
   readonly #queue: PQueue;
+  readonly #budget: ByteBudget;
+  readonly #streams: StreamPool;
   readonly #now: () => number;
   readonly #links = new Map<string, Promise<PeerLink>>();
   readonly #unreachable = new Map<string, { readonly untilMs: number; readonly why: unknown }>();
   #closed: FarmError | undefined;
 
   constructor(options: InputFetcherOptions) {
-    const { fetchesMax = 50, now = () => performance.now() } = options;
+    const { fetchesMax = 50, fetchBytesMax = LIMITS.fetchBytesMax } = options;
+    const { dialStream, now = () => performance.now() } = options;
     this.#options = options;
     this.#now = now;
     this.#queue = new PQueue({ concurrency: fetchesMax });
+    this.#budget = new ByteBudget(fetchBytesMax);
+    this.#streams = new StreamPool(dialStream);
   }
 
   /**
@@ -61,13 +83,16 @@ export class InputFetcher {
    * @throws FarmError `ERR_LOST_DATA` where nobody has it; the message says what each answered.
    */
   async fetch(task: number, sizeBytes: number, holders: readonly string[]): Promise<Uint8Array> {
-    return this.#queue.add(() => this.#fetchNow(task, sizeBytes, holders));
+    const fetchNow = (): Promise<Uint8Array> => this.#fetchNow(task, sizeBytes, holders);
+    if (!isLarge(sizeBytes)) return this.#queue.add(fetchNow, { priority: 1 });
+    return this.#budget.spend(sizeBytes, () => this.#queue.add(fetchNow, { priority: 0 }));
   }
 
   /** Ends all connections; what is on its way fails with `ERR_CLOSED`. Idempotent. */
   async close(): Promise<void> {
     this.#closed ??= new FarmError('ERR_CLOSED', 'the worker is closing');
     this.#queue.clear();
+    this.#streams.close(this.#closed);
     this.relayed.close(this.#closed);
     const links = [...this.#links.values()];
     this.#links.clear();
@@ -92,21 +117,24 @@ export class InputFetcher {
     sizeBytes: number,
     holders: readonly string[],
   ): Promise<Uint8Array> {
-    const problems: string[] = [];
-    for (const holder of holders) {
-      if (this.#closed !== undefined) throw this.#closed;
-      try {
-        return await this.#fetchFrom(holder, task, sizeBytes);
-      } catch (error) {
-        problems.push(`${holder}: ${messageOf(error)}`);
-      }
-    }
     if (this.#closed !== undefined) throw this.#closed;
+    const problems: string[] = [];
+    const value: PartialValue = { bytes: new Uint8Array(sizeBytes), arrivedBytes: 0 };
+    for (const holder of holders) {
+      try {
+        await this.#fetchFrom(holder, task, value);
+        return value.bytes;
+      } catch (error) {
+        problems.push(`${holder} to ${this.#options.name}: ${messageOf(error)}`);
+      }
+      if (this.#closed !== undefined) throw this.#closed;
+    }
     try {
       const { askRelay } = this.#options;
-      return await fetchChunks(sizeBytes, (offset, length) =>
+      await fetchChunks(value.bytes, value.arrivedBytes, (offset, length) =>
         this.relayed.ask((request) => askRelay(getData(request, task, offset, length))),
       );
+      return value.bytes;
     } catch (error) {
       problems.push(`relayed: ${messageOf(error)}`);
       throw new FarmError('ERR_LOST_DATA', `task ${task}: ${problems.join('; ')}`, {
@@ -115,19 +143,37 @@ export class InputFetcher {
     }
   }
 
-  async #fetchFrom(address: string, task: number, sizeBytes: number): Promise<Uint8Array> {
+  async #fetchFrom(address: string, task: number, value: PartialValue): Promise<void> {
+    if (isLarge(value.bytes.byteLength)) {
+      await this.#stream(address, task, value);
+      return;
+    }
     const { connection, requests } = await this.#link(address);
-    return fetchChunks(sizeBytes, (offset, length) =>
+    await fetchChunks(value.bytes, 0, (offset, length) =>
       requests.ask((request) => connection.send(getData(request, task, offset, length))),
     );
   }
 
-  async #link(address: string): Promise<PeerLink> {
-    const unreachable = this.#unreachable.get(address);
-    if (unreachable !== undefined) {
-      if (this.#now() < unreachable.untilMs) throw unreachable.why;
-      this.#unreachable.delete(address);
+  async #stream(address: string, task: number, value: PartialValue): Promise<void> {
+    this.#throwIfUnreachable(address);
+    const checks = this.#options.needsChecks(address);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#streams.fetch(address, task, value, checks);
+        return;
+      } catch (error) {
+        const code = error instanceof FarmError ? error.code : undefined;
+        if (code === 'ERR_CONNECT') this.#unreachableNow(address, error);
+        // A connection that was kept may have been closed by the other side meanwhile; and what
+        // arrived damaged may arrive well the next time.
+        const mayHelp = code === 'ERR_CONNECTION_LOST' || error instanceof DamagedBytes;
+        if (!mayHelp || attempt === 2 || this.#closed !== undefined) throw error;
+      }
     }
+  }
+
+  async #link(address: string): Promise<PeerLink> {
+    this.#throwIfUnreachable(address);
     const link = this.#links.get(address) ?? this.#open(address);
     return link;
   }
@@ -138,9 +184,20 @@ export class InputFetcher {
     // Whoever awaits the link hears of the failure; here it only must not be used again.
     link.catch((why: unknown) => {
       this.#forget(address, link);
-      this.#unreachable.set(address, { untilMs: this.#now() + UNREACHABLE_MS, why });
+      this.#unreachableNow(address, why);
     });
     return link;
+  }
+
+  #unreachableNow(address: string, why: unknown): void {
+    this.#unreachable.set(address, { untilMs: this.#now() + UNREACHABLE_MS, why });
+  }
+
+  #throwIfUnreachable(address: string): void {
+    const unreachable = this.#unreachable.get(address);
+    if (unreachable === undefined) return;
+    if (this.#now() < unreachable.untilMs) throw unreachable.why;
+    this.#unreachable.delete(address);
   }
 
   async #dial(address: string): Promise<PeerLink> {
@@ -177,6 +234,11 @@ export class InputFetcher {
       if (current.connection === connection) this.#forget(address, link);
     });
   }
+}
+
+/** Whether a value comes as a stream, rather than in one chunk between messages. */
+function isLarge(sizeBytes: number): boolean {
+  return sizeBytes > LIMITS.bulkChunkBytes;
 }
 
 function messageOf(error: unknown): string {

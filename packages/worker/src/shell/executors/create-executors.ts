@@ -19,6 +19,8 @@ export interface ExecutorsOptions {
   readonly functionsIn?: FunctionExecutor;
   /** Where clients in tasks connect to. @default nowhere */
   readonly scheduler?: SchedulerContact | undefined;
+  /** CPUs that each slot is bound to, as `taskset` takes them. @default all for all */
+  readonly slotCpus?: readonly string[] | undefined;
   /** Memory limits of each slot's thread. @default Node's own */
   readonly resourceLimits?: ResourceLimits;
   /** Whether threads start at once, rather than with the first run of their slot. @default false */
@@ -175,6 +177,10 @@ class RoutingExecutor implements Executor {
 
   executing(): readonly number[] {
     return Object.values(this.#executors).flatMap((executor) => executor.executing());
+  }
+
+  setEnvironment(changes: Readonly<Record<string, string | null>>): void {
+    for (const executor of Object.values(this.#executors)) executor.setEnvironment(changes);
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,15 @@
 import type { Failure, ResourceAmounts } from '@farm/protocol/core';
 import type { FunctionSpec } from '@farm/protocol';
 
+import type { GrantedDevices } from '../../core/index.ts';
+
+/** Devices that a run was granted. */
+export interface RunDevices {
+  readonly granted: GrantedDevices;
+  /** Variables of its environment, which tell programs and libraries of them. */
+  readonly variables: readonly (readonly [name: string, value: string])[];
+}
+
 /** A run as an executor gets it: everything needed, nothing to look up. */
 export interface ExecutorRun {
   readonly run: number;
@@ -14,6 +23,8 @@ export interface ExecutorRun {
   /** From the run's start; null means no limit. A run with a limit is always given alone. */
   readonly timeoutMs: number | null;
   readonly resources: ResourceAmounts;
+  /** @default none */
+  readonly devices?: RunDevices | undefined;
 }
 
 /** Where a client in a task connects to: the scheduler as the worker was told of it. */
@@ -76,6 +87,8 @@ export interface Executor {
    * heap and buffers of its thread, or its process. Undefined where the run does not execute.
    */
   memoryBytes?(slot: number, run: number): Promise<number | undefined>;
+  /** What starts from now on finds these variables, or finds them no more (null). */
+  setEnvironment(changes: Readonly<Record<string, string | null>>): void;
   /** Terminates everything. */
   close(): Promise<void>;
 }

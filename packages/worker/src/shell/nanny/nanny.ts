@@ -1,11 +1,21 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-import { EXIT_WITH_STDIN, formatBytes, type Logger, type PreviousDeath } from '@farm/protocol';
+import {
+  EXIT_WITH_STDIN,
+  formatBytes,
+  LIMITS,
+  type Logger,
+  type PreviousDeath,
+} from '@farm/protocol';
 
 import { MEMORY_FRACTIONS } from '../../core/index.ts';
 import { EXIT_RESTART } from '../exit-restart.ts';
+import { DRAIN_WORD } from '../leave-in-order.ts';
+import { DRAIN_TIMEOUT_MS, Lifetimes, type LeavingOptions } from '../lifetime.ts';
 import type { WorkerEnd, WorkerOptions } from '../worker.ts';
+import { serveNannyPlugins } from './nanny-link.ts';
+import type { NannyPlugins } from './nanny-plugins.ts';
 import { residentBytes } from './resident-memory.ts';
 import { RestartPolicy, type DeathCause } from './restart-policy.ts';
 
@@ -13,7 +23,7 @@ const MEMORY_LOOK_MS = 200;
 /** A worker that wants to be started again is, after this long. */
 const RESTART_MS = 100;
 /** A worker that was asked to end and has not after this long is killed. */
-const END_MS = 15_000;
+const END_MS = 15_000 + LIMITS.pluginTeardownMs;
 
 /** Characters of a worker's standard error that are kept. */
 const LOG_TAIL_LENGTH = 2_000;
@@ -27,7 +37,8 @@ interface Watch {
 }
 
 /** What a worker process is told, as JSON in its arguments. */
-export type WorkerProcessOptions = Omit<WorkerOptions, 'logger' | 'output' | 'token'>;
+export type WorkerProcessOptions = Omit<WorkerOptions, 'logger' | 'output' | 'token'> &
+  LeavingOptions;
 
 /** Environment variable with the {@link PreviousDeath} of a worker that is started again, as JSON. */
 export const PREVIOUS_DEATH = 'FARM_PREVIOUS_DEATH';
@@ -42,7 +53,9 @@ export interface NannyOptions {
    * Starts a worker process, whose end of standard input means: end.
    * @default this package's own, under the flags of this process
    */
-  readonly spawnWorker?: (options: WorkerProcessOptions) => ChildProcess;
+  readonly spawnWorker?: (options: WorkerProcessOptions, env: NodeJS.ProcessEnv) => ChildProcess;
+  /** Plugins, which may change the environment of the worker. @default none */
+  readonly plugins?: NannyPlugins;
 }
 
 /**
@@ -56,20 +69,34 @@ export class Nanny {
   readonly #policy = new RestartPolicy();
   readonly #end = Promise.withResolvers<WorkerEnd>();
   #child: ChildProcess | undefined;
+  #isLeaving = false;
   #isStopping = false;
+  readonly #lifetimes: Lifetimes | undefined;
   #timer: NodeJS.Timeout | undefined;
   /** How the last worker died, for the next to tell. */
   #death: (() => PreviousDeath) | null = null;
 
   constructor(options: NannyOptions) {
     this.#options = options;
+    const { lifetime } = options.worker;
+    this.#lifetimes = lifetime === undefined ? undefined : new Lifetimes(lifetime);
     this.ended = this.#end.promise;
   }
 
   /** Starts the worker. Returns at once. */
   start(): void {
-    const { worker, spawnWorker = spawnWorkerProcess, logger } = this.#options;
-    const child = spawnWorker({ ...worker, previousDeath: this.#death?.() ?? null });
+    if (this.#isLeaving) return;
+    const lifetime = this.#lifetimes?.next();
+    if (lifetime === null) {
+      this.#end.resolve({ exitCode: 0, reason: 'its lifetime is over' });
+      return;
+    }
+    const { worker, spawnWorker = spawnWorkerProcess, logger, plugins } = this.#options;
+    const env = plugins?.environment(process.env) ?? process.env;
+    const previousDeath = this.#death?.() ?? null;
+    const told = { ...worker, ...(lifetime && { lifetime }), previousDeath };
+    const child = spawnWorker(told, env);
+    if (plugins !== undefined) serveNannyPlugins(child, plugins);
     this.#child = child;
     const watch: Watch = { rssBytes: null, logTail: '', isKilledForMemory: false };
     // What it writes goes on to this process's own standard error, and the end of it is kept.
@@ -98,6 +125,25 @@ export class Nanny {
   }
 
   /**
+   * Asks the worker to end without loss, and sees to it that it ends. Until it has, `stop` ends it
+   * at once. Idempotent.
+   *
+   * @param reason - What the nanny did or met, for the worker's log: `received SIGTERM`.
+   */
+  drain(reason: string): void {
+    if (this.#isLeaving) return;
+    const child = this.#child;
+    if (child === undefined) {
+      this.stop(reason);
+      return;
+    }
+    this.#isLeaving = true;
+    child.stdin?.write(`${DRAIN_WORD}${reason}\n`);
+    const { drainTimeoutMs = DRAIN_TIMEOUT_MS } = this.#options.worker;
+    this.#timer = setTimeout(() => child.kill('SIGKILL'), drainTimeoutMs + END_MS);
+  }
+
+  /**
    * Asks the worker to end, and sees to it that it does. Idempotent.
    *
    * @param reason - What the nanny did or met, for the worker's log: `received SIGTERM`.
@@ -105,6 +151,7 @@ export class Nanny {
   stop(reason: string): void {
     if (this.#isStopping) return;
     this.#isStopping = true;
+    this.#isLeaving = true;
     clearTimeout(this.#timer);
     const child = this.#child;
     if (child === undefined) {
@@ -123,7 +170,7 @@ export class Nanny {
   ): void {
     if (this.#child !== child) return;
     const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
-    if (this.#isStopping) {
+    if (this.#isLeaving) {
       clearTimeout(this.#timer);
       this.#end.resolve({ exitCode: code ?? 1, reason: `the worker ended with ${how}` });
     } else if (code === 0 || code === 1 || code === 2) {
@@ -152,7 +199,7 @@ export class Nanny {
     this.#child = undefined;
     const { logger, isRestarting } = this.#options;
     const { pid } = child;
-    if (!isRestarting || this.#isStopping) {
+    if (!isRestarting || this.#isLeaving) {
       logger.error(`the worker ${how}`, { pid });
       this.#end.resolve({ exitCode: 1, reason: `the worker ${how}` });
       return;
@@ -197,15 +244,20 @@ export class Nanny {
 }
 
 /** Starts a worker process under the flags of this one. */
-function spawnWorkerProcess({ previousDeath, ...options }: WorkerProcessOptions): ChildProcess {
+function spawnWorkerProcess(
+  { previousDeath, ...options }: WorkerProcessOptions,
+  env: NodeJS.ProcessEnv,
+): ChildProcess {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const entry = fileURLToPath(new URL(`../worker-process.${extension}`, import.meta.url));
   return spawn(process.execPath, [...process.execArgv, entry, JSON.stringify(options)], {
     // Its standard input is its life line: the kernel closes it when this process is gone.
-    stdio: ['pipe', 'inherit', 'pipe'],
+    stdio: ['pipe', 'inherit', 'pipe', 'ipc'],
+    // What the worker says of plugins has bytes in it.
+    serialization: 'advanced',
     // Not among the arguments, which everybody on this machine may read.
     env: {
-      ...process.env,
+      ...env,
       [EXIT_WITH_STDIN]: '1',
       [PREVIOUS_DEATH]: JSON.stringify(previousDeath ?? null),
     },

@@ -1,4 +1,5 @@
 import type { ExecutorRun } from '../executor.ts';
+import { resourceVariable } from '../../devices/device-environment.ts';
 import type { CommandSite } from './command-site.ts';
 
 /** Variables of a command's environment, in the order they are set. */
@@ -6,16 +7,20 @@ export type Variables = readonly (readonly [name: string, value: string])[];
 
 /**
  * What a command finds in its environment on top of the worker's own: who it is, what it is granted
- * (`FARM_RESOURCE_<NAME>`), the directory it has for itself, and what its task sets, which wins.
+ * (`FARM_RESOURCE_<NAME>`, and what selects its devices), the directory it has for itself, and what
+ * its task sets, which wins.
  */
 export function taskEnvironment(
-  { key, attempt, resources }: ExecutorRun,
+  { key, attempt, resources, devices }: ExecutorRun,
   workerName: string,
   own: Variables,
   directory?: string,
 ): Variables {
   return [
-    ...resources.map(([name, amount]) => [resourceVariable(name), String(amount)] as const),
+    ...resources
+      .filter(([name]) => devices?.granted.every(([other]) => other !== name) ?? true)
+      .map(([name, amount]) => [resourceVariable(name), String(amount)] as const),
+    ...(devices?.variables ?? []),
     ['FARM_KEY', key],
     ['FARM_ATTEMPT', String(attempt)],
     ['FARM_WORKER', workerName],
@@ -67,8 +72,4 @@ export class InheritedEnvironment {
     this.#texts = texts;
     return texts;
   }
-}
-
-function resourceVariable(name: string): string {
-  return `FARM_RESOURCE_${name.toUpperCase().replaceAll(/[^A-Z0-9_]/g, '_')}`;
 }

@@ -4,6 +4,7 @@ import { decodeValue, encodeError, encodeValue, errorText } from '@farm/protocol
 import { hostname } from 'node:os';
 
 import type { Executor, ExecutorHandlers, ExecutorRun } from '../executor.ts';
+import { environmentChanged } from './command-environment.ts';
 import { CommandError } from './command-error.ts';
 import { commandLine } from './command-line.ts';
 import type { CommandSite } from './command-site.ts';
@@ -29,6 +30,8 @@ export interface CommandExecutorOptions {
    * @default 'auto'
    */
   readonly commandSpawner?: 'auto' | 'node';
+  /** CPUs that each slot is bound to, as `taskset` takes them. @default all for all */
+  readonly slotCpus?: readonly string[] | undefined;
   /** What the worker's site adds to commands. @default nothing */
   readonly commandSite?: CommandSite;
 }
@@ -83,6 +86,7 @@ export class CommandExecutor implements Executor {
       site: options.commandSite ?? {},
       env: options.env,
       commandSpawner: options.commandSpawner ?? 'auto',
+      slotCpus: options.slotCpus,
       warn: (text) => options.handlers.output(0, 'stderr', `farm: ${text}\n`),
     });
   }
@@ -127,6 +131,11 @@ export class CommandExecutor implements Executor {
 
   executing(): readonly number[] {
     return this.#slots.flatMap(({ active }) => active?.run.run ?? []);
+  }
+
+  /** Commands inherit the worker's own environment, which has these changes. */
+  setEnvironment(): void {
+    environmentChanged();
   }
 
   async close(): Promise<void> {

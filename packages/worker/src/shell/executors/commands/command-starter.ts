@@ -1,5 +1,6 @@
 import type { CommandFunction } from '@farm/protocol';
 
+import { pinnedCommand } from '../../pinning/pin.ts';
 import type { ExecutorRun } from '../executor.ts';
 import { InheritedEnvironment, taskEnvironment } from './command-environment.ts';
 import type { CommandLine } from './command-line.ts';
@@ -21,6 +22,8 @@ export interface CommandStarterOptions {
   readonly env: NodeJS.ProcessEnv | undefined;
   /** Who starts commands: a spawner where there can be one, or always Node. */
   readonly commandSpawner: 'auto' | 'node';
+  /** CPUs that each slot is bound to; undefined for none. */
+  readonly slotCpus: readonly string[] | undefined;
   readonly warn: (text: string) => void;
 }
 
@@ -31,12 +34,15 @@ export class CommandStarter {
   readonly #reaper: GroupReaper;
   readonly #spawners: SpawnerPool | undefined;
   readonly #output: OutputLog;
+  readonly #slotCpus: readonly string[] | undefined;
 
   constructor(options: CommandStarterOptions) {
     const { slots, workerName, cwd, site, env = process.env, commandSpawner, warn } = options;
+    const { slotCpus } = options;
+    this.#slotCpus = slotCpus;
     this.#workerName = workerName;
     this.#inherited = new InheritedEnvironment(env, site.variables);
-    this.#spawners = commandSpawner === 'node' ? undefined : new SpawnerPool({ slots });
+    this.#spawners = commandSpawner === 'node' ? undefined : new SpawnerPool({ slots, slotCpus });
     this.#reaper = new GroupReaper(warn);
     this.#output = new OutputLog({ cwd, directory: site.outputDirectory, workerName });
   }
@@ -59,7 +65,9 @@ export class CommandStarter {
       return new SpawnedCommand(line, { spawner, inherited, env, captureBytesMax, sink });
     }
     const all = { ...this.#inherited.record(), ...Object.fromEntries(env) };
-    return new CommandProcess(line, { env: all, captureBytesMax, reaper: this.#reaper, sink });
+    const [file, args] = pinnedCommand(this.#slotCpus?.[slot], line.file, line.args);
+    const pinned = { ...line, file, args };
+    return new CommandProcess(pinned, { env: all, captureBytesMax, reaper: this.#reaper, sink });
   }
 
   /** To be called when no command runs any more. */

@@ -16,6 +16,8 @@ export interface ProcessExecutorOptions {
   readonly handlers: ExecutorHandlers;
   /** Where clients in tasks connect to. */
   readonly scheduler?: SchedulerContact | undefined;
+  /** CPUs that each slot is bound to, as `taskset` takes them. @default all for all */
+  readonly slotCpus?: readonly string[] | undefined;
   /** Limit of each process's JavaScript heap, MiB. @default Node's own */
   readonly heapMegabytes?: number | undefined;
   /** Whether processes start at once, as many as there are cores. @default false */
@@ -53,7 +55,10 @@ export class ProcessExecutor implements Executor {
       reaper: this.#reaper,
       lookUp,
     };
-    this.#slots = Array.from({ length: slots }, (_, slot) => new ProcessSlot({ slot, ...shared }));
+    this.#slots = Array.from(
+      { length: slots },
+      (_, slot) => new ProcessSlot({ slot, cpus: options.slotCpus?.[slot], ...shared }),
+    );
     if (prewarm) {
       for (const slot of this.#slots.slice(0, availableParallelism())) slot.warm();
     }
@@ -93,6 +98,10 @@ export class ProcessExecutor implements Executor {
 
   executing(): readonly number[] {
     return this.#slots.flatMap((slot) => slot.executing);
+  }
+
+  setEnvironment(changes: Readonly<Record<string, string | null>>): void {
+    for (const slot of this.#slots) slot.setEnvironment(changes);
   }
 
   async close(): Promise<void> {

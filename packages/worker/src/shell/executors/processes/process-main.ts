@@ -1,6 +1,7 @@
 /** The entry of a slot's process: executes one run after the other. Its one argument is JSON. */
 import { Socket } from 'node:net';
 
+import { resolveLocally } from '../local-modules.ts';
 import { runFunction } from '../threads/run-function.ts';
 import {
   endOrSecession,
@@ -30,6 +31,7 @@ const seceded = new Map<number, RunningTask>();
 let isHarmed = false;
 
 provideTaskContext();
+resolveLocally(process.env['FARM_LOCAL_DIRECTORY']);
 const surroundings = new TaskSurroundings();
 const exit = process.exit.bind(process);
 guardTasks({
@@ -57,6 +59,9 @@ function hear(message: ProcessBoundMessage, body: Uint8Array): void {
     case 'forget':
       functions.forget(message.fns);
       break;
+    case 'environment':
+      surroundings.setEnvironment(message.changes);
+      break;
     case 'run':
       void execute(message, body);
       break;
@@ -81,7 +86,7 @@ async function execute(
   message: Extract<ProcessBoundMessage, { do: 'run' }>,
   bytes: Uint8Array,
 ): Promise<void> {
-  const { run, fn, key, attempt, resources } = message;
+  const { run, fn, key, attempt, resources, devices } = message;
   const startedMs = performance.now();
   const tookSignal = (): void => {
     if (executing?.run === run) say({ say: 'listening', run });
@@ -92,15 +97,18 @@ async function execute(
     slot,
     attempt,
     resources,
+    devices,
     scheduler,
     tookSignal,
   });
   executing = { run, task };
+  const leave = task.enter();
   say({ say: 'started', run });
   const ends = Float64Array.from(message.ends);
   const running = inTask(task, () => runFunction(functions, { fn, bytes, ends }, 0, ends.length));
   let end = running instanceof Promise ? await endOrSecession(task, running) : running;
   executing = undefined;
+  leave();
   if (end === undefined) {
     seceded.set(run, task);
     say({ say: 'seceded', run });

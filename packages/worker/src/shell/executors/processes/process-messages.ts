@@ -1,7 +1,7 @@
 /** What the worker and the process of a slot say to each other; bytes travel as the frame's body. */
 import type { ErrorCode, ResourceAmounts } from '@farm/protocol/core';
 
-import type { SchedulerContact } from '../executor.ts';
+import type { RunDevices, SchedulerContact } from '../executor.ts';
 import type { ThreadFunction } from '../threads/thread-messages.ts';
 
 /** What a process is started with, as JSON in its one argument. */
@@ -28,9 +28,12 @@ export type ProcessBoundMessage =
       readonly key: string;
       readonly attempt: number;
       readonly resources: ResourceAmounts;
+      readonly devices?: RunDevices | undefined;
       /** Where each piece of the body ends. */
       readonly ends: readonly number[];
     }
+  /** Changes the environment of the tasks that begin from now on. */
+  | { readonly do: 'environment'; readonly changes: Readonly<Record<string, string | null>> }
   /** Nobody waits any more for the end of a run that has seceded and was to end. */
   | { readonly do: 'abandon'; readonly run: number }
   | {

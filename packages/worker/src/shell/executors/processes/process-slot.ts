@@ -24,6 +24,8 @@ export interface ProcessSlotOptions {
   readonly scheduler: SchedulerContact | undefined;
   readonly cwd: string;
   readonly env: NodeJS.ProcessEnv | undefined;
+  /** CPUs its process is bound to; undefined for none. */
+  readonly cpus: string | undefined;
   readonly heapMegabytes: number | undefined;
   readonly reaper: GroupReaper;
   readonly handlers: ExecutorHandlers;
@@ -58,6 +60,8 @@ export class ProcessSlot {
   readonly #options: ProcessSlotOptions;
   readonly #output: LineOutput;
   #process: SlotProcess | undefined;
+  /** Variables of the devices that the runs of the process have; undefined before its first run. */
+  #devices: string | undefined;
   /** Functions the process knows. */
   #known = new Set<number>();
   #waiting: GivenRun[] = [];
@@ -105,6 +109,11 @@ export class ProcessSlot {
   execute(fn: number, runs: readonly ExecutorRun[]): void {
     for (const run of runs) this.#waiting.push({ fn, run });
     this.#next();
+  }
+
+  /** A process that starts later has them from the worker. */
+  setEnvironment(changes: Readonly<Record<string, string | null>>): void {
+    this.#process?.post({ do: 'environment', changes });
   }
 
   forget(fns: readonly number[]): void {
@@ -195,6 +204,16 @@ export class ProcessSlot {
     const given = this.#waiting.shift();
     if (given === undefined) return;
     const { fn, run } = given;
+    const { variables = [] } = run.devices ?? {};
+    const devices = JSON.stringify(variables);
+    if (this.#devices !== undefined && this.#devices !== devices && this.#seceded.size === 0) {
+      // What a library found when it was loaded it does not look for again.
+      this.#waiting.unshift(given);
+      this.#isEnding = true;
+      this.#process?.kill();
+      return;
+    }
+    this.#devices = devices;
     const running = this.warm();
     const known = this.#options.lookUp(fn);
     if (known !== undefined && !this.#known.has(fn)) {
@@ -210,8 +229,11 @@ export class ProcessSlot {
       isAborting: false,
     };
     this.#current = current;
-    const { key, attempt, resources } = run;
-    running.post({ do: 'run', run: run.run, fn, key, attempt, resources, ends: [...ends] }, bytes);
+    const { key, attempt, resources, devices: granted } = run;
+    running.post(
+      { do: 'run', run: run.run, fn, key, attempt, resources, devices: granted, ends: [...ends] },
+      bytes,
+    );
   }
 
   #said(frame: Parameters<SlotProcessHandlers['said']>[0], body: Uint8Array): void {
@@ -307,6 +329,7 @@ export class ProcessSlot {
     clearTimeout(current?.timer);
     const wasEnding = this.#isEnding;
     this.#process = undefined;
+    this.#devices = undefined;
     this.#known = new Set();
     this.#current = undefined;
     this.#isEnding = false;

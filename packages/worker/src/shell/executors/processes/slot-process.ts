@@ -7,6 +7,7 @@ import { signalGroup } from '../commands/process-group.ts';
 import type { PackedFailure } from '../threads/thread-messages.ts';
 import { unpackFailure } from '../threads/thread-messages.ts';
 import { FrameReader, writeFrame } from './frames.ts';
+import { pinnedCommand } from '../../pinning/pin.ts';
 import { residentBytes } from '../../nanny/resident-memory.ts';
 import type { ProcessBoundMessage, ProcessData, WorkerBoundFrame } from './process-messages.ts';
 
@@ -42,6 +43,8 @@ export interface ProcessEnd {
 export interface SlotProcessOptions extends ProcessData {
   readonly cwd: string;
   readonly env: NodeJS.ProcessEnv;
+  /** CPUs it is bound to; undefined for none. */
+  readonly cpus: string | undefined;
   /** Limit of the JavaScript heap; undefined for Node's own. */
   readonly heapMegabytes: number | undefined;
   readonly reaper: GroupReaper;
@@ -59,19 +62,17 @@ export class SlotProcess {
 
   constructor(options: SlotProcessOptions) {
     this.#options = options;
-    const { workerName, slot, scheduler, cwd, env, heapMegabytes, reaper } = options;
+    const { workerName, slot, scheduler, cwd, env, heapMegabytes, reaper, cpus } = options;
     const data: ProcessData = { workerName, slot, scheduler };
     const heap = heapMegabytes === undefined ? [] : [`--max-old-space-size=${heapMegabytes}`];
-    const child = spawn(
-      process.execPath,
-      [...inheritedArguments(process.execArgv), ...heap, ENTRY, JSON.stringify(data)],
-      {
-        cwd,
-        env: { ...env, ...reaper.starting() },
-        stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-        detached: true,
-      },
-    );
+    const argv = [...inheritedArguments(process.execArgv), ...heap, ENTRY, JSON.stringify(data)];
+    const [file, args] = pinnedCommand(cpus, process.execPath, argv);
+    const child = spawn(file, args, {
+      cwd,
+      env: { ...env, ...reaper.starting() },
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+      detached: true,
+    });
     this.#child = child;
     if (child.pid === undefined) reaper.failed();
     else reaper.started(child.pid);

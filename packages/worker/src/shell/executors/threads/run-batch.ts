@@ -29,6 +29,7 @@ export function packRuns(fn: number, first: number, runs: readonly ExecutorRun[]
     resources: runs.some((run) => run.resources.length > 0)
       ? runs.map((run) => run.resources)
       : null,
+    devices: runs.some((run) => run.devices !== undefined) ? runs.map((run) => run.devices) : null,
     bytes,
     ends,
     inputCounts: hasInputs ? runs.map((run) => run.inputs.length) : null,

@@ -2,7 +2,8 @@ import { FarmError, type ErrorCode, type ResourceAmounts } from '@farm/protocol/
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { format } from 'node:util';
 
-import type { SchedulerContact } from '../executor.ts';
+import type { RunDevices, SchedulerContact } from '../executor.ts';
+import { setVariables } from './task-variables.ts';
 import { getClient } from './task-functions.ts';
 import { TASK_CONTEXT, type TaskContext, taskContext } from './task-context.ts';
 
@@ -18,6 +19,7 @@ export interface RunningTaskOptions {
   readonly slot: number;
   readonly attempt: number;
   readonly resources: ResourceAmounts;
+  readonly devices: RunDevices | undefined;
   readonly scheduler: SchedulerContact | undefined;
   /** Told once, when the task looks at its signal. */
   readonly tookSignal: () => void;
@@ -30,6 +32,7 @@ export class RunningTask implements TaskContext {
   readonly slot: number;
   readonly attempt: number;
   readonly resources: ResourceAmounts;
+  readonly devices: Readonly<Record<string, readonly string[]>>;
   readonly scheduler: SchedulerContact | undefined;
   /** It goes on without its slot. */
   hasSeceded = false;
@@ -38,6 +41,7 @@ export class RunningTask implements TaskContext {
   /** Its end was reported: what still happens in its name happens behind its back. */
   isOver = false;
   readonly #tookSignal: () => void;
+  readonly #variables: RunDevices['variables'];
   #controller: AbortController | undefined;
   #toldMs = -Infinity;
 
@@ -47,6 +51,8 @@ export class RunningTask implements TaskContext {
     this.slot = options.slot;
     this.attempt = options.attempt;
     this.resources = options.resources;
+    this.devices = Object.fromEntries(options.devices?.granted ?? []);
+    this.#variables = options.devices?.variables ?? [];
     this.scheduler = options.scheduler;
     this.#tookSignal = options.tookSignal;
   }
@@ -57,6 +63,15 @@ export class RunningTask implements TaskContext {
       this.#tookSignal();
     }
     return this.#controller.signal;
+  }
+
+  /**
+   * Sets the variables that tell of its devices, for as long as it has the slot.
+   *
+   * @returns what takes them back
+   */
+  enter(): () => void {
+    return setVariables(this.#variables);
   }
 
   /** Asks the task to end. */

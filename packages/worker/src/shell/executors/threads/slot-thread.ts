@@ -7,7 +7,6 @@ import {
 } from 'node:worker_threads';
 import type { ResourceLimits } from 'node:worker_threads';
 
-import type { SchedulerContact } from '../executor.ts';
 import { createLane, LaneReader } from './run-lane.ts';
 import type {
   CrashMessage,
@@ -33,6 +32,14 @@ export interface ThreadEnd {
   readonly crash: PackedFailure | undefined;
 }
 
+/** What a {@link SlotThread} is started with. */
+export interface SlotThreadOptions extends Pick<
+  ThreadData,
+  'workerName' | 'slot' | 'scheduler' | 'cpus'
+> {
+  readonly resourceLimits: ResourceLimits | undefined;
+}
+
 /** What a thread tells its owner. */
 export interface SlotThreadHandlers {
   said(message: Exclude<MainBoundMessage, CrashMessage>): void;
@@ -52,15 +59,12 @@ export class SlotThread {
 
   /** @throws what `new Worker` throws where no thread can be made */
   constructor(
-    slot: number,
-    workerName: string,
-    scheduler: SchedulerContact | undefined,
-    resourceLimits: ResourceLimits | undefined,
+    { slot, workerName, scheduler, cpus, resourceLimits }: SlotThreadOptions,
     handlers: SlotThreadHandlers,
   ) {
     const memory = createLane();
     const { port1, port2 } = new MessageChannel();
-    const workerData: ThreadData = { port: port2, lane: memory, workerName, slot, scheduler };
+    const workerData: ThreadData = { port: port2, lane: memory, workerName, slot, scheduler, cpus };
     this.lane = new LaneReader(memory);
     this.#handlers = handlers;
     this.#port = port1;

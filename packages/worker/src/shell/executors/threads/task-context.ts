@@ -14,6 +14,11 @@ export interface TaskContext {
   /** What the run is granted besides threads. */
   readonly resources: ResourceAmounts;
   /**
+   * Devices it is granted, by resource: `{ GPU: ['0'] }`. They are called as the worker calls them:
+   * by their place among those that it sees, or by the names its `--resources` gives.
+   */
+  readonly devices: Readonly<Record<string, readonly string[]>>;
+  /**
    * Aborts when the task is cancelled (`ERR_CANCELLED`) or has used up its `timeoutMs`
    * (`ERR_TASK_TIMEOUT`); its reason is a FarmError with that code. A task that has looked at its
    * signal has 2 s from then on to clean up and end, whatever it ends with; any other is

@@ -70,8 +70,9 @@ const RESOLVE_FROM_CWD = {
   importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
 };
 
+/** Imports a module as a file in the worker's working directory would. */
 // SAFE: the text is this constant.
-const importFromCwd = new Script(
+export const importFromCwd: (specifier: string) => Promise<Record<string, unknown>> = new Script(
   '(specifier) => import(specifier)',
   RESOLVE_FROM_CWD,
 ).runInThisContext() as (specifier: string) => Promise<Record<string, unknown>>;

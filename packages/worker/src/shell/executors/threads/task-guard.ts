@@ -94,6 +94,19 @@ export class TaskSurroundings {
     };
   }
 
+  /** Changes what is there between tasks, and for one that runs now. */
+  setEnvironment(changes: Readonly<Record<string, string | null>>): void {
+    for (const [name, value] of Object.entries(changes)) {
+      if (value === null) {
+        this.#before.delete(name);
+        delete this.#env[name];
+      } else {
+        this.#before.set(name, value);
+        this.#env[name] = value;
+      }
+    }
+  }
+
   /** Puts back what was there before the task; false where that cannot be done. */
   restore(): boolean {
     if (this.#isEnvTouched) this.#restoreEnv();

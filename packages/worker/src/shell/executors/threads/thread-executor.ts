@@ -22,6 +22,8 @@ export interface ThreadExecutorOptions {
   readonly handlers: ExecutorHandlers;
   /** Where clients in tasks connect to. */
   readonly scheduler?: SchedulerContact | undefined;
+  /** CPUs that each slot is bound to, as `taskset` takes them. @default all for all */
+  readonly slotCpus?: readonly string[] | undefined;
   /** Memory limits of each thread. @default Node's own */
   readonly resourceLimits?: ResourceLimits | undefined;
   /**
@@ -51,6 +53,7 @@ export class ThreadExecutor implements Executor {
           slot,
           workerName,
           scheduler,
+          cpus: options.slotCpus?.[slot],
           resourceLimits,
           handlers,
           lookUp: (fn) => this.#functions.get(fn),
@@ -96,6 +99,10 @@ export class ThreadExecutor implements Executor {
 
   executing(): readonly number[] {
     return this.#slots.flatMap((slot) => slot.executing);
+  }
+
+  setEnvironment(changes: Readonly<Record<string, string | null>>): void {
+    for (const slot of this.#slots) slot.setEnvironment(changes);
   }
 
   async close(): Promise<void> {

@@ -1,8 +1,11 @@
 /** The entry of a slot's thread: takes batches of runs, executes run after run. */
 import type { ResourceAmounts } from '@farm/protocol/core';
+import { errorText } from '@farm/protocol/value';
 import { workerData } from 'node:worker_threads';
 
+import { pinThisThread } from '../../pinning/pin.ts';
 import { collectGarbage } from '../../collect-garbage.ts';
+import { resolveLocally } from '../local-modules.ts';
 import { type Outcome, runFunction } from './run-function.ts';
 import { LaneWriter } from './run-lane.ts';
 import { endOrSecession, inTask, provideTaskContext, RunningTask } from './running-task.ts';
@@ -29,7 +32,7 @@ const COLLECT_BYTES = 16_777_216;
 const NO_RESOURCES: ResourceAmounts = [];
 
 // SAFE: the thread slot starts this file with exactly this.
-const { port, lane: laneMemory, workerName, slot, scheduler } = workerData as ThreadData;
+const { port, lane: laneMemory, workerName, slot, scheduler, cpus } = workerData as ThreadData;
 const lane = new LaneWriter(laneMemory);
 const functions = new TaskFunctions(workerName);
 const waiting: RunsMessage[] = [];
@@ -42,6 +45,14 @@ const seceded = new Map<number, RunningTask>();
 let executing: { readonly sequence: number; readonly task: RunningTask } | undefined;
 
 redirectOutput(port, lane);
+if (cpus !== undefined) {
+  try {
+    pinThisThread(cpus);
+  } catch (error) {
+    console.error(`farm: slot ${slot}: not bound to CPUs ${cpus}: ${errorText(error)}`);
+  }
+}
+resolveLocally(process.env['FARM_LOCAL_DIRECTORY']);
 provideTaskContext();
 const surroundings = new TaskSurroundings();
 const exit = process.exit.bind(process);
@@ -62,6 +73,8 @@ port.on('message', (message: ThreadBoundMessage) => {
     functions.define(message.fn, message.name, message.spec);
   } else if (message.do === 'forget') {
     functions.forget(message.fns);
+  } else if (message.do === 'environment') {
+    surroundings.setEnvironment(message.changes);
   } else if (message.do === 'abort') {
     abort(message);
   } else if (message.do === 'abandon') {
@@ -90,12 +103,14 @@ async function work(): Promise<void> {
         // What the runs before left behind is not this one's.
         if (asksForMemory(batch, index)) collectGarbage();
         executing = { sequence, task };
+        const leave = task.enter();
         // Awaited only where there is something to wait for: a turn of the microtask queue costs
         // as much as a small task.
         const lastPiece = piece;
         const running = inTask(task, () => runFunction(functions, batch, firstPiece, lastPiece));
         const outcome = running instanceof Promise ? await endOrSecession(task, running) : running;
         executing = undefined;
+        leave();
         if (outcome === undefined) {
           goOnWithoutSlot(sequence, task, startedMs, running);
           lane.pass(sequence);
@@ -149,6 +164,7 @@ function aTask(batch: RunsMessage, index: number, sequence: number): RunningTask
     slot,
     attempt: batch.attempts?.[index] ?? 1,
     resources: batch.resources?.[index] ?? NO_RESOURCES,
+    devices: batch.devices?.[index],
     scheduler,
     tookSignal: () => lane.tookSignal(sequence),
   });

@@ -3,7 +3,7 @@ import type { ErrorCode, ResourceAmounts } from '@farm/protocol/core';
 import type { MessagePort } from 'node:worker_threads';
 
 import type { ModuleFunction, SourceFunction } from '@farm/protocol';
-import type { SchedulerContact } from '../executor.ts';
+import type { RunDevices, SchedulerContact } from '../executor.ts';
 import { RECORD_KINDS } from './run-lane.ts';
 
 /** A function that runs in a thread. */
@@ -17,6 +17,8 @@ export interface ThreadData {
   readonly workerName: string;
   readonly slot: number;
   readonly scheduler: SchedulerContact | undefined;
+  /** CPUs it binds itself to. */
+  readonly cpus: string | undefined;
 }
 
 /** Makes a function known to the thread, before the first batch that names it. */
@@ -31,6 +33,12 @@ export interface DefineMessage {
 export interface ForgetMessage {
   readonly do: 'forget';
   readonly fns: readonly number[];
+}
+
+/** Changes the environment of the tasks that begin from now on. */
+export interface EnvironmentMessage {
+  readonly do: 'environment';
+  readonly changes: Readonly<Record<string, string | null>>;
 }
 
 /** Nobody waits any more for the end of a run that has seceded and was to end. */
@@ -66,6 +74,8 @@ export interface RunsMessage extends PackedRuns {
   readonly attempts: readonly number[] | null;
   /** One entry a run; null where no run is granted anything. */
   readonly resources: readonly ResourceAmounts[] | null;
+  /** One entry a run; null where no run is granted devices. */
+  readonly devices: readonly (RunDevices | undefined)[] | null;
   /** Inputs of each run; null where no run has any. */
   readonly inputCounts: readonly number[] | null;
   /** Whether the main thread wants to know at once when one of the runs starts. */
@@ -86,6 +96,7 @@ export function batchPiece(batch: PackedRuns, piece: number): Uint8Array {
 export type ThreadBoundMessage =
   | DefineMessage
   | ForgetMessage
+  | EnvironmentMessage
   | AbandonMessage
   | AbortMessage
   | RunsMessage;

@@ -24,6 +24,8 @@ export interface ThreadSlotOptions {
   readonly slot: number;
   readonly workerName: string;
   readonly scheduler: SchedulerContact | undefined;
+  /** CPUs it is bound to; undefined for none. */
+  readonly cpus: string | undefined;
   readonly resourceLimits: ResourceLimits | undefined;
   readonly handlers: ExecutorHandlers;
   /** Finds a function; undefined where it is not known. */
@@ -106,8 +108,7 @@ export class ThreadSlot {
   warm(): void {
     if (this.#thread !== undefined || this.#isClosed) return;
     try {
-      const { slot, workerName, scheduler, resourceLimits } = this.#options;
-      const thread: SlotThread = new SlotThread(slot, workerName, scheduler, resourceLimits, {
+      const thread: SlotThread = new SlotThread(this.#options, {
         said: (message) => this.#said(message),
         ended: (end) => this.#threadEnded(end),
       });
@@ -122,6 +123,11 @@ export class ThreadSlot {
     if (runs.length === 0) return;
     this.#waiting.push({ fn, runs, next: 0 });
     this.#post();
+  }
+
+  /** A thread that starts later has them from the worker. */
+  setEnvironment(changes: Readonly<Record<string, string | null>>): void {
+    this.#thread?.post({ do: 'environment', changes });
   }
 
   forget(fns: readonly number[]): void {

@@ -9,6 +9,8 @@ const SPAWNERS_MAX = 4;
 /** Options of a {@link SpawnerPool}. */
 export interface SpawnerPoolOptions {
   readonly slots: number;
+  /** CPUs that what is started for each slot is bound to. @default none */
+  readonly slotCpus?: readonly string[] | undefined;
   /** Directory where Python is looked for first; null for none. @default '/usr/bin' */
   readonly system?: string | null;
   /** Where to look for Python then. @default PATH of this process */
@@ -22,14 +24,19 @@ export interface SpawnerPoolOptions {
 export class SpawnerPool {
   readonly #spawners: (Spawner | Promise<Spawner | undefined> | undefined)[];
   readonly #python: string | undefined;
+  readonly #slotCpus: readonly string[] | undefined;
   #isUsable: boolean;
 
   constructor({
     slots,
+    slotCpus,
     system = '/usr/bin',
     path = process.env['PATH'] ?? '',
   }: SpawnerPoolOptions) {
-    this.#spawners = Array.from({ length: Math.min(slots, SPAWNERS_MAX) }, () => undefined);
+    // What a bound spawner starts is bound like it: then each slot has its own.
+    const count = slotCpus === undefined ? Math.min(slots, SPAWNERS_MAX) : slots;
+    this.#spawners = Array.from({ length: count }, () => undefined);
+    this.#slotCpus = slotCpus;
     this.#python = findPython([system ?? '', ...path.split(delimiter)]);
     this.#isUsable = this.#python !== undefined;
   }
@@ -40,7 +47,7 @@ export class SpawnerPool {
     const index = slot % this.#spawners.length;
     const found = this.#spawners[index];
     if (found instanceof Promise || found?.isAlive === true) return found;
-    const starting = Spawner.start(this.#python).then((spawner) => {
+    const starting = Spawner.start(this.#python, this.#slotCpus?.[index]).then((spawner) => {
       this.#spawners[index] = spawner;
       if (spawner === undefined) this.#isUsable = false;
       return spawner;

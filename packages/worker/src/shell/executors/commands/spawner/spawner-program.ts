@@ -8,11 +8,11 @@
  * worker is gone, however it went: what runs gets SIGTERM, and SIGKILL one second later.
  */
 export const SPAWNER_PROGRAM = `
-import errno, os, select, signal, struct, sys, time
+import errno, fcntl, gc, os, select, signal, struct, sys, time
 
 STOP_GRACE, GONE, LOOK, SILENT, LINGER, NOTICE = 2.0, 0.5, 0.02, 0.1, 2.0, 0.005
-DEFAULTS = [n for n in range(1, 32) if n not in (signal.SIGKILL, signal.SIGSTOP)]
-ENDED = struct.Struct('<IiiQQIIQII')
+IDLE = 1.0
+ENDED = struct.Struct('<IcIiiQQIIQII')
 clock = time.monotonic
 
 
@@ -45,10 +45,14 @@ class Capture:
 
 
 class Run:
+    __slots__ = ('ident', 'limit', 'captures', 'streams', 'pid', 'begin', 'notice_at', 'status',
+                 'exited', 'stopping', 'kill_at', 'silent_at')
+
     def __init__(self, ident, limit):
         self.ident = ident
-        self.captures = (Capture(limit), Capture(limit))
-        self.streams = set()
+        self.limit = limit
+        self.captures = None
+        self.streams = []
         self.pid = 0
         self.begin = clock()
         self.notice_at = self.begin + NOTICE
@@ -60,21 +64,52 @@ class Run:
 
 
 base = {}
+ignored = []
 runs = {}
 readers = {}
 found = {}
 poll = select.poll()
+wake, wakes = os.pipe()
+# What commands start with as their standard input is in its place already.
+orders, reports = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in (0, 1))
 null = os.open('/dev/null', os.O_RDWR)
+for fd in (0, 1):
+    os.dup2(null, fd)
 
 
 def send(kind, *parts):
     body = b''.join((kind,) + parts)
-    data = memoryview(struct.pack('<I', len(body)) + body)
+    write(struct.pack('<I', len(body)) + body)
+
+
+def write(data):
     try:
-        while data:
-            data = data[os.write(1, data):]
+        sent = os.write(reports, data)
+        while sent < len(data):
+            data = data[sent:]
+            sent = os.write(reports, data)
     except BrokenPipeError:
         raise WorkerGone()
+
+
+# Most commands of a moment close their output as they end, so that this tells of their end. Only
+# while there are others, a signal does.
+watching = False
+
+
+def watch(wanted):
+    global watching
+    if wanted == watching:
+        return
+    watching = wanted
+    if wanted:
+        signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        poll.register(wake, select.POLLIN)
+    else:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        poll.unregister(wake)
 
 
 def signal_group(run, number):
@@ -114,7 +149,7 @@ def spawn(argv, env, actions):
 
 
 def execute(path, argv, env, actions):
-    options = dict(file_actions=actions, setsid=True, setsigmask=[], setsigdef=DEFAULTS)
+    options = dict(file_actions=actions, setsid=True, setsigmask=[], setsigdef=ignored)
     try:
         return os.posix_spawn(path, argv, env, **options)
     except OSError as error:
@@ -155,7 +190,7 @@ def start(fields):
                 targets.append(opened[-1])
         what = b'program'
         dup = os.POSIX_SPAWN_DUP2
-        actions = [(dup, null, 0), (dup, targets[0], 1), (dup, targets[1], 2)]
+        actions = [(dup, targets[0], 1), (dup, targets[1], 2)]
         run.pid = spawn(argv, env, actions)
     except (OSError, ValueError) as error:
         number = getattr(error, 'errno', None) or 0
@@ -165,16 +200,13 @@ def start(fields):
             os.close(fd)
         send(b'f', struct.pack('<I', run.ident), b'\\0'.join((what, name, reason)))
         return
-    finally:
-        os.chdir('/')
-    for fd in opened:
-        if not any(fd == read for read, _, _ in reads):
-            os.close(fd)
     for read, index, streams in reads:
-        os.set_blocking(read, False)
+        opened.remove(read)
         readers[read] = (run, index, streams)
-        run.streams.add(read)
+        run.streams.append(read)
         poll.register(read, select.POLLIN)
+    for fd in opened:
+        os.close(fd)
     runs[run.ident] = run
 
 
@@ -189,19 +221,16 @@ def stop(ident):
 
 def close(fd):
     run = readers.pop(fd)[0]
-    run.streams.discard(fd)
+    run.streams.remove(fd)
     poll.unregister(fd)
     os.close(fd)
+    if not run.streams and run.status is None:
+        reap(run)
 
 
-def read_stream(fd):
+def read_stream(fd, event):
     run, index, streams = readers[fd]
-    try:
-        chunk = os.read(fd, 65536)
-    except BlockingIOError:
-        return
-    except OSError:
-        chunk = b''
+    chunk = os.read(fd, 65536) if event & select.POLLIN else b''
     if not chunk:
         close(fd)
         return
@@ -209,46 +238,58 @@ def read_stream(fd):
     if streams:
         send(b'o', struct.pack('<IB', run.ident, index), chunk)
     else:
+        if run.captures is None:
+            run.captures = (Capture(run.limit), Capture(run.limit))
         run.captures[index].push(chunk)
 
 
-def reap():
+def reap(run):
+    pid, status = os.waitpid(run.pid, os.WNOHANG)
+    if pid != 0:
+        run.status = status
+        run.exited = clock()
+        run.silent_at = run.exited + SILENT
+
+
+def reap_all():
     for run in list(runs.values()):
         if run.status is None:
-            pid, status = os.waitpid(run.pid, os.WNOHANG)
-            if pid != 0:
-                run.status = status
-                run.exited = clock()
-                run.silent_at = run.exited + SILENT
+            reap(run)
 
 
 def settle(now):
     """Does what is due, and tells how long there is nothing to do."""
-    next_at = now + 3600
+    next_at = now + (IDLE if away else 3600)
+    needs_watch = False
     for run in list(runs.values()):
-        due = []
         if run.kill_at is not None:
             if now >= run.kill_at:
                 run.kill_at = None
                 signal_group(run, signal.SIGKILL)
             else:
-                due.append(run.kill_at)
+                next_at = min(next_at, run.kill_at)
         if run.status is None:
             if run.notice_at is not None:
                 if now >= run.notice_at:
                     run.notice_at = None
                     send(b's', struct.pack('<II', run.ident, run.pid))
                 else:
-                    due.append(run.notice_at)
+                    next_at = min(next_at, run.notice_at)
+            if run.notice_at is None or not run.streams:
+                needs_watch = True
         elif run.stopping and now < run.exited + STOP_GRACE + GONE and signal_group(run, 0):
-            due.append(now + LOOK)
+            next_at = min(next_at, now + LOOK)
         elif run.streams and now < run.silent_at and now < run.exited + LINGER:
-            due.append(min(run.silent_at, run.exited + LINGER))
+            next_at = min(next_at, run.silent_at, run.exited + LINGER)
         else:
             finish(run, now)
-            continue
-        if due:
-            next_at = min(next_at, *due)
+    if needs_watch and not watching:
+        watch(True)
+        # One may have ended before the signal was looked for.
+        reap_all()
+        return settle(now)
+    if watching and not needs_watch:
+        watch(False)
     return next_at - now
 
 
@@ -259,35 +300,46 @@ def finish(run, now):
     code, number = os.WEXITSTATUS(run.status), 0
     if os.WIFSIGNALED(run.status):
         code, number = 0, os.WTERMSIG(run.status)
-    parts, numbers = [], []
-    for capture in run.captures:
-        capture.cut()
-        numbers += (capture.total, len(capture.head), len(capture.tail))
-        parts += (capture.head, capture.tail)
     micros = int((now - run.begin) * 1e6)
-    send(b'e', ENDED.pack(run.ident, code, number, micros, *numbers), *parts)
+    parts, numbers = [], (0, 0, 0, 0, 0, 0)
+    if run.captures is not None:
+        numbers = []
+        for capture in run.captures:
+            capture.cut()
+            numbers += (capture.total, len(capture.head), len(capture.tail))
+            parts += (capture.head, capture.tail)
+    size = ENDED.size - 4 + sum(map(len, parts))
+    head = ENDED.pack(size, b'e', run.ident, code, number, micros, *numbers)
+    write(b''.join([head] + parts) if parts else head)
 
 
-def control(buffer):
-    chunk = os.read(0, 262144)
+away = False
+buffer = b''
+
+
+def control():
+    global away, buffer
+    chunk = os.read(orders, 65536)
     if not chunk:
         raise WorkerGone()
-    buffer += chunk
-    at = 0
-    while len(buffer) - at >= 4:
-        size = struct.unpack_from('<I', buffer, at)[0]
-        if len(buffer) - at - 4 < size:
+    if buffer:
+        chunk = buffer + chunk
+    at, end = 0, len(chunk)
+    while end - at >= 4:
+        size = int.from_bytes(chunk[at:at + 4], 'little')
+        if end - at - 4 < size:
             break
-        fields = bytes(buffer[at + 4:at + 4 + size]).split(b'\\0')
+        fields = chunk[at + 4:at + 4 + size].split(b'\\0')
         at += 4 + size
         if fields[0] == b'R':
+            away = True
             start(fields)
         elif fields[0] == b'S':
             stop(int(fields[1]))
         else:
             base.clear()
             base.update(text.partition(b'=')[::2] for text in fields[1:] if text)
-    del buffer[:at]
+    buffer = chunk[at:]
 
 
 def abandon():
@@ -300,32 +352,36 @@ def abandon():
 
 
 def serve():
-    wake, write = os.pipe()
+    global away
     os.set_blocking(wake, False)
-    os.set_blocking(write, False)
-    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    os.set_blocking(wakes, False)
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    ignored.extend(n for n in range(1, 32) if signal.getsignal(n) == signal.SIG_IGN)
     os.chdir('/')
     probe = execute(b'/bin/sh', [b'sh', b'-c', b'kill -s PIPE $$'], {}, [])
     status = os.waitpid(probe, 0)[1]
     if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGPIPE:
         sys.exit(1)
-    poll.register(0, select.POLLIN)
-    poll.register(wake, select.POLLIN)
-    buffer = bytearray()
+    poll.register(orders, select.POLLIN)
+    gc.freeze()
     send(b'r')
     wait = 3600
     while True:
-        for fd, _ in poll.poll(int(wait * 1000) + 1):
-            if fd == 0:
-                control(buffer)
+        events = poll.poll(int(wait * 1000) + 1)
+        for fd, event in events:
+            if fd == orders:
+                control()
             elif fd == wake:
                 os.read(wake, 4096)
-                reap()
+                reap_all()
             elif fd in readers:
-                read_stream(fd)
+                read_stream(fd, event)
+        if away and not events and not runs:
+            # A file system is not kept busy by who has nothing to do in it.
+            os.chdir('/')
+            away = False
         wait = settle(clock())
 
 

@@ -3,6 +3,7 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 
 import { signalGroup } from '../process-group.ts';
+import { pinnedCommand } from '../../../pinning/pin.ts';
 import { FrameReader, parseReport, type SpawnerReport, textFrame } from './spawner-frames.ts';
 import { SPAWNER_PROGRAM } from './spawner-program.ts';
 
@@ -59,27 +60,32 @@ export class Spawner {
   #isAlive = true;
 
   /**
-   * Starts one, with the Python at this path.
+   * Starts one, with the Python at this path, bound to these CPUs.
    *
    * @returns undefined where it does not work: no Python, too old, too slow
    */
-  static async start(python: string): Promise<Spawner | undefined> {
+  static async start(python: string, cpus?: string): Promise<Spawner | undefined> {
     let spawner: Spawner | undefined;
     let deadline: NodeJS.Timeout | undefined;
     const isReady = await new Promise<boolean>((resolve) => {
       deadline = setTimeout(() => resolve(false), READY_MS);
-      spawner = new Spawner(python, resolve);
+      spawner = new Spawner(python, cpus, resolve);
     });
     clearTimeout(deadline);
     if (!isReady) spawner?.kill();
     return isReady ? spawner : undefined;
   }
 
-  private constructor(python: string, onReady: (isReady: boolean) => void) {
+  private constructor(
+    python: string,
+    cpus: string | undefined,
+    onReady: (isReady: boolean) => void,
+  ) {
     this.#onReady = onReady;
     // A session and directory of its own: signals of the worker's terminal do not reach it, and it
     // does not keep a file system busy. -I: nothing of the user's Python, -S: nothing of a site's.
-    this.#process = spawn(python, ['-I', '-S', '-c', SPAWNER_PROGRAM], {
+    const [file, args] = pinnedCommand(cpus, python, ['-I', '-S', '-c', SPAWNER_PROGRAM]);
+    this.#process = spawn(file, args, {
       stdio: ['pipe', 'pipe', 'ignore'],
       detached: true,
       cwd: '/',

@@ -1,0 +1,66 @@
+import { readFileSync, statSync } from 'node:fs';
+
+/** Where processes are looked up; tests pass their own. */
+export interface IdentitySource {
+  /** The text of a file below `/proc`; undefined where it is gone or not readable. */
+  readonly readText: (path: string) => string | undefined;
+  /** Names the set of process ids this process sees; 0 where the kernel has but one. */
+  readonly namespace: () => number;
+  /** Whether a process of this id exists. */
+  readonly exists: (pid: number) => boolean;
+}
+
+const KERNEL: IdentitySource = {
+  readText: (path) => {
+    try {
+      return readFileSync(`/proc/${path}`, 'latin1');
+    } catch {
+      return undefined;
+    }
+  },
+  namespace: () => {
+    try {
+      return statSync('/proc/self/ns/pid').ino;
+    } catch {
+      return 0;
+    }
+  },
+  exists: (pid) => {
+    try {
+      process.kill(pid, 0);
+      return true;
+    } catch (error) {
+      // One of another user does.
+      return error instanceof Error && 'code' in error && error.code === 'EPERM';
+    }
+  },
+};
+
+/** An identity as text: process id, time of its start, and the container that counts so. */
+const IDENTITY_PATTERN = /^(\d+)\.(\d+)\.(\d+)$/;
+
+/**
+ * Names a process of this host for good: its id may be given to another process later, and to one of
+ * another container at the same time.
+ */
+export function identityOf(pid: number, source: IdentitySource = KERNEL): string {
+  return `${pid}.${startTicks(pid, source) ?? 0}.${source.namespace()}`;
+}
+
+/** Whether the process of an identity has ended; false also where that cannot be known. */
+export function hasEnded(identity: string, source: IdentitySource = KERNEL): boolean {
+  const match = IDENTITY_PATTERN.exec(identity);
+  const [pid, ticks, namespace] = (match ?? []).slice(1).map(Number);
+  if (pid === undefined || namespace !== source.namespace()) return false;
+  if (!source.exists(pid)) return true;
+  const now = startTicks(pid, source);
+  return ticks !== 0 && now !== undefined && now !== ticks;
+}
+
+/** When a process began, in ticks since the start of the machine. */
+function startTicks(pid: number, source: IdentitySource): number | undefined {
+  const text = source.readText(`${pid}/stat`);
+  // The name of the program, in brackets, may hold anything.
+  const field = text?.slice(text.lastIndexOf(')') + 2).split(' ')[19];
+  return field === undefined ? undefined : Number(field);
+}
