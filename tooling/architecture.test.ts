@@ -69,7 +69,12 @@ function readManifest(name: string): {
   const exported = Object.values(manifest.exports)
     .filter((entry) => typeof entry === 'object')
     .map((entry) => posix.join('packages', name, entry['@farm/source']));
-  const commands = manifest.bin === undefined ? [] : [`packages/${name}/src/shell/cli.ts`];
+  // A program's file in bin/ names the module that it runs.
+  const commands = Object.values(manifest.bin ?? {}).map((bin) => {
+    const program = readFileSync(join(ROOT, 'packages', name, bin), 'utf8');
+    const [, module] = /'\.\.\/dist\/(.+)\.js'/u.exec(program) ?? [];
+    return `packages/${name}/src/${module}.ts`;
+  });
   return { dependencies, exported, commands };
 }
 

@@ -221,8 +221,9 @@ function closeOrCopyMore(tables: Tables, retirement: Retirement): void {
   retirement.stage = 'closing';
   retirement.closeByMs = tables.nowMs + tables.config.shutdownMs;
   const { restart } = retirement;
-  const why = 'it was paused for too long';
-  tables.outbox.toWorker(worker, restart ? restartWorker(why) : closeWorker('it was retired'));
+  const closing = left.length > 0 ? 'it drained, not everything was copied' : 'it was retired';
+  const paused = 'it was paused for too long';
+  tables.outbox.toWorker(worker, restart ? restartWorker(paused) : closeWorker(closing));
 }
 
 function logLost(
