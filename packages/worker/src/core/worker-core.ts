@@ -164,7 +164,11 @@ export class WorkerCore {
         break;
       case 'run-erred': {
         const run = this.#begun(event.run);
-        if (run !== undefined) this.#runFailed(run, event.failure, event.durationUs, event.nowMs);
+        const why =
+          event.isTerminated === true && this.#drain !== null
+            ? this.#takenAlong(event.failure)
+            : event.failure;
+        if (run !== undefined) this.#runFailed(run, why, event.durationUs, event.nowMs);
         break;
       }
       case 'run-seceded':
@@ -380,6 +384,12 @@ export class WorkerCore {
     this.#outbox.failed(run.run, named, durationUs);
     if (run.stop !== null) this.#outbox.kept(run.run);
     this.#end(run);
+  }
+
+  /** A command that was ended by what ends its worker: it runs elsewhere, if it may. */
+  #takenAlong({ message, origin }: Failure): Failure {
+    const text = `${message}, as its worker was`;
+    return failure('ERR_KILLED_WORKER', text, origin, this.#name, null);
   }
 
   /** A run goes on without a slot; what it was asked meanwhile is seen to now. */

@@ -548,6 +548,23 @@ describe('draining', () => {
     });
   });
 
+  test('lays the end of a command by SIGTERM to what ends the worker', () => {
+    const { handle } = aWorker(1);
+    const why = failure('ERR_COMMAND', 'command sh was ended by signal SIGTERM', '', 'w', null);
+    const erred = (run: number): WorkerEvent => {
+      return { kind: 'run-erred', nowMs: 1, run, failure: why, durationUs: 1, isTerminated: true };
+    };
+    handle(said(aRun([4])));
+    expect(messages(handle(erred(4)))).toMatchObject([
+      { op: 'run-failed', run: 4, failure: { code: 'ERR_COMMAND' } },
+    ]);
+    handle(said(aRun([5])));
+    handle(drain('SIGTERM', false));
+    expect(messages(handle(erred(5)))).toMatchObject([
+      { op: 'run-failed', run: 5, failure: { code: 'ERR_KILLED_WORKER' } },
+    ]);
+  });
+
   test('does not wait for ever for runs that wait for other tasks', () => {
     const { handle } = aWorker(2);
     handle(said(aRun([4])), said(aRun([5])));

@@ -51,7 +51,9 @@ interface CommandSlot {
 }
 
 /** How a run ended: with an encoded result or not. */
-type Outcome = { readonly value: Uint8Array } | { readonly failure: Failure };
+type Outcome =
+  | { readonly value: Uint8Array }
+  | { readonly failure: Failure; readonly isTerminated?: boolean };
 
 /**
  * Runs commands, one at a time in each slot, each in a process group of its own, without a shell.
@@ -191,7 +193,7 @@ export class CommandExecutor implements Executor {
       return;
     }
     if ('value' in outcome) handlers.ended(slot, [{ run, value: outcome.value, durationUs }]);
-    else handlers.erred(slot, run, outcome.failure, durationUs);
+    else handlers.erred(slot, run, outcome.failure, durationUs, outcome.isTerminated);
     this.#next(slot, at);
   }
 
@@ -217,7 +219,8 @@ export class CommandExecutor implements Executor {
       return { value: encodeValue(result, { what: 'the result' }).bytes };
     } catch (error) {
       if (error instanceof CommandError) {
-        return fail('ERR_COMMAND', errorText(error), encodeError(error));
+        const isTerminated = error.signal === 'SIGTERM';
+        return { ...fail('ERR_COMMAND', errorText(error), encodeError(error)), isTerminated };
       }
       if (error instanceof FarmError) return fail(error.code, `${key}: ${error.message}`, null);
       return fail('ERR_INTERNAL', errorText(error), encodeError(error));
