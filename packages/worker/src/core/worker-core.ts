@@ -19,6 +19,7 @@ import { FunctionTable, recordRun } from './function-table.ts';
 import type { WorkerInstruction } from './instructions.ts';
 import { MemoryManager } from './memory-manager.ts';
 import type { MemoryPolicy } from './memory-policy.ts';
+import { moveInputs } from './moved-inputs.ts';
 import { Outbox } from './outbox.ts';
 import { ReadyQueue } from './ready-queue.ts';
 import type { WorkerRun } from './run.ts';
@@ -486,7 +487,9 @@ export class WorkerCore {
   #begin(nowMs: number): void {
     const { fn } = this.#ready.peek() ?? { fn: null };
     const busy = this.#slots.all().flatMap(({ runs: [first] }) => first?.fn ?? []);
+    const before = this.#out.length;
     if (this.#memory.makeRoom(fn, busy, nowMs)) this.#slots.fill(this.#ready, nowMs, this.#out);
+    moveInputs(this.#out, before, this.#data, this.#runs);
     const isBusy = this.#ready.size > 0 || this.#slots.executing().length > 0;
     this.#memory.balance(nowMs, isBusy);
     if (this.#memory.isPaused === this.#isPaused) return;

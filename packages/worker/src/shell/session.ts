@@ -424,7 +424,18 @@ export class WorkerSession implements AsyncDisposable {
   #execute({ slot, fn, runs }: Execute): void {
     const { store, name, gpus } = this.#options;
     const given: ExecutorRun[] = [];
-    for (const { run, task, key, attempt, args, inputs, timeoutMs, resources, devices } of runs) {
+    for (const {
+      run,
+      task,
+      key,
+      attempt,
+      args,
+      inputs,
+      moved,
+      timeoutMs,
+      resources,
+      devices,
+    } of runs) {
       try {
         const error = this.#broken.get(fn);
         if (error !== undefined) throw error;
@@ -433,7 +444,9 @@ export class WorkerSession implements AsyncDisposable {
           if (value !== undefined) return value;
           throw new FarmError('ERR_INTERNAL', `input ${input} of ${key} is not in the store`);
         });
-        const one = { run, key, attempt, args, inputs: values, timeoutMs, resources };
+        const own = moved?.flatMap((input) => store.get(input) ?? []);
+        const movable = own === undefined ? {} : { movable: new Set(own) };
+        const one = { run, key, attempt, args, inputs: values, ...movable, timeoutMs, resources };
         given.push(
           devices === null
             ? one
@@ -444,6 +457,7 @@ export class WorkerSession implements AsyncDisposable {
         const why = failureOf(error, key, name);
         this.#post({ kind: 'run-erred', nowMs: now(), run, failure: why, durationUs: 0 });
       }
+      if (moved !== undefined) store.drop(moved);
     }
     if (given.length > 0) this.#executors.execute(slot, fn, given);
     for (const run of given) this.#guard.began(slot, run);

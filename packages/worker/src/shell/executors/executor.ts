@@ -20,6 +20,8 @@ export interface ExecutorRun {
   readonly args: Uint8Array;
   /** Encoded values that replace the arguments' references, in order. */
   readonly inputs: readonly Uint8Array[];
+  /** Inputs that are the run's own: their memory may move to where it executes. @default none */
+  readonly movable?: ReadonlySet<Uint8Array>;
   /** From the run's start; null means no limit. A run with a limit is always given alone. */
   readonly timeoutMs: number | null;
   readonly resources: ResourceAmounts;
