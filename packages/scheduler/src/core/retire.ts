@@ -77,7 +77,7 @@ export function restartPaused(tables: Tables): void {
 /** A worker says that it drains: it goes, with nothing lost as far as that can be had. */
 export function takeDraining(tables: Tables, worker: WorkerState): void {
   if (worker.hasSaidLeaving || tables.closing !== null) return;
-  const [before] = [...tables.retirements].filter((retirement) => retirement.worker === worker);
+  const before = [...tables.retirements].find((retirement) => retirement.worker === worker);
   if (before !== undefined) {
     before.isDraining = true;
     return;
