@@ -41,8 +41,8 @@ interface Active {
   process: RunningCommand | undefined;
   /** Why it was interrupted, if it was. */
   stopped: Failure | undefined;
-  /** Ends what copies its files. */
-  readonly abort: AbortController;
+  /** Ends what copies its files, where there are any. */
+  abort: AbortController | undefined;
 }
 
 interface CommandSlot {
@@ -162,7 +162,7 @@ export class CommandExecutor implements Executor {
       run: next.run,
       process: undefined,
       stopped: undefined,
-      abort: new AbortController(),
+      abort: undefined,
     };
     at.active = active;
     const running = this.#runOne(slot, at, active, this.#functions.get(next.fn)).finally(() => {
@@ -263,7 +263,9 @@ export class CommandExecutor implements Executor {
     const plan = stagePlan(spec.name, stage, argumentsOf(active.run), this.#cwd, at);
     // To bring files may take long, too.
     onStart();
+    active.abort = new AbortController();
     const { signal } = active.abort;
+    if (active.stopped !== undefined || this.#isClosed) active.abort.abort(stoppedError());
     const directory = await StagedDirectory.make(plan, at, this.#places, signal);
     let outputs: readonly string[];
     let result: CommandResult;
@@ -305,7 +307,11 @@ export class CommandExecutor implements Executor {
 
 function stop(active: Active): void {
   active.process?.stop();
-  active.abort.abort(new FarmError('ERR_CANCELLED', 'stopped'));
+  active.abort?.abort(stoppedError());
+}
+
+function stoppedError(): FarmError {
+  return new FarmError('ERR_CANCELLED', 'stopped');
 }
 
 function argumentsOf({ args, inputs }: ExecutorRun): readonly unknown[] {
