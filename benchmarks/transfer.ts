@@ -50,21 +50,29 @@ const tcpServer = spawn(process.execPath, [peerPath('tcp-copy.mjs'), 'serve', St
 const [tcpPort] = await once(createInterface(tcpServer.stdout), 'line');
 
 console.log(machineLine());
+const dask = startDask();
 const farmTimes: number[] = [];
+const daskTimes: number[] = [];
 const tcpTimes: number[] = [];
 for (let round = 0; round <= rounds; round++) {
   const farmMs = await transfer();
   const tcpMs = rawCopy();
+  const daskMs = await dask?.transfer();
   const isWarmUp = round === 0;
   if (!isWarmUp) {
     farmTimes.push(farmMs);
     tcpTimes.push(tcpMs);
+    if (daskMs !== undefined) daskTimes.push(daskMs);
   }
   const name = isWarmUp ? 'warm-up' : `round ${round}`;
   const ratio = (tcpMs / farmMs).toFixed(2);
-  console.log(`${name}: farm ${show(farmMs)}, raw TCP ${show(tcpMs)}, speed ratio ${ratio}`);
+  const beside = daskMs === undefined ? '' : `, Dask ${show(daskMs)}`;
+  console.log(
+    `${name}: farm ${show(farmMs)}, raw TCP ${show(tcpMs)}, speed ratio ${ratio}${beside}`,
+  );
 }
 tcpServer.stdin.end();
+dask?.end();
 const ratios = farmTimes.map((figure, index) => (tcpTimes[index] ?? NaN) / figure);
 console.log(
   `median of ${rounds}: farm ${show(median(farmTimes))}, raw TCP ${show(median(tcpTimes))}, ` +
@@ -78,13 +86,30 @@ for (const [index, pid] of pids.entries()) {
   );
 }
 
-const python = process.env['FARM_BENCH_PYTHON'];
-if (python !== undefined) {
-  const args = [peerPath('dask-transfer.py'), String(sizeBytes), String(rounds + 1)];
-  const times = execFileSync(python, args, { encoding: 'utf8' }).trim().split('\n').map(Number);
-  const daskMs = median(times.slice(1));
-  const ratio = (daskMs / median(farmTimes)).toFixed(1);
-  console.log(`Dask ${show(daskMs)}, farm's speed / Dask's ${ratio}`);
+if (dask !== undefined) {
+  const faster = farmTimes.map((figure, index) => (daskTimes[index] ?? NaN) / figure);
+  const ratio = median(faster).toFixed(1);
+  console.log(`Dask ${show(median(daskTimes))}, farm's speed / Dask's ${ratio}`);
+}
+
+/** Dask, where there is one: transfers an array whenever it is asked to. */
+function startDask():
+  | { readonly transfer: () => Promise<number>; readonly end: () => void }
+  | undefined {
+  const python = process.env['FARM_BENCH_PYTHON'];
+  if (python === undefined) return undefined;
+  const { stdin, stdout } = spawn(python, [peerPath('dask-transfer.py'), String(sizeBytes)], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
+  const lines = createInterface(stdout)[Symbol.asyncIterator]();
+  return {
+    transfer: async () => {
+      stdin.write('\n');
+      const { value } = await lines.next();
+      return Number(value);
+    },
+    end: () => stdin.end(),
+  };
 }
 
 async function transfer(): Promise<number> {
