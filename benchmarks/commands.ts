@@ -1,6 +1,9 @@
 /**
  * How many commands a second: `true`, on a worker of two slots, beside `xargs -P2 -n1 true` in the
- * same run, in turn; and what a command costs in a map ten times as long.
+ * same run, in turn; and what a command costs in a map ten times as long. Of each, the time that
+ * passes and the CPU time of everything that takes part: client, scheduler, worker, what it starts
+ * commands with, and the commands; or xargs and its commands. Ratios are xargs / farm, so that more
+ * than 1 means that farm is faster.
  *
  * `npm run node -- benchmarks/commands.ts [TASKS] [ROUNDS]`
  */
@@ -10,9 +13,16 @@ import { Client, command } from '@farm/client';
 import { LocalCluster } from '@farm/cluster';
 
 import { machineLine, median } from './machine.ts';
+import { treeCpuMs } from './tree-cpu.ts';
+
+/** What one command took, in milliseconds. */
+interface Cost {
+  readonly wallMs: number;
+  readonly cpuMs: number;
+}
 
 const tasks = Number(process.argv[2] ?? 5_000);
-const rounds = Number(process.argv[3] ?? 3);
+const rounds = Number(process.argv[3] ?? 5);
 console.log(machineLine());
 
 await using cluster = await LocalCluster.start({
@@ -23,47 +33,78 @@ await using cluster = await LocalCluster.start({
 });
 await using client = new Client(cluster);
 const noop = command('true', []);
-await client.gather(client.map(noop, inputs(1_000)));
+await runFarm(1_000);
 
-const farmRates: number[] = [];
-const xargsRates: number[] = [];
-for (let round = 1; round <= rounds; round++) {
-  farmRates.push(await farmRate(tasks));
-  xargsRates.push(xargsRate(tasks));
-  const farm = Math.round(farmRates.at(-1) ?? 0);
-  const xargs = Math.round(xargsRates.at(-1) ?? 0);
-  console.log(`round ${round}: farm ${farm} commands/s, xargs ${xargs} commands/s`);
+const farm: Cost[] = [];
+const xargs: Cost[] = [];
+for (let round = 1; round <= rounds; round++) await compare(`round ${round}`, tasks, farm, xargs);
+print(`${tasks} commands, medians`, middle(farm), middle(xargs), {
+  wallMs: median(farm.map(({ wallMs }, index) => (xargs[index]?.wallMs ?? NaN) / wallMs)),
+  cpuMs: median(farm.map(({ cpuMs }, index) => (xargs[index]?.cpuMs ?? NaN) / cpuMs)),
+});
+
+const farmLong: Cost[] = [];
+const xargsLong: Cost[] = [];
+await compare(`${10 * tasks} commands`, 10 * tasks, farmLong, xargsLong);
+const [ofFarm, ofXargs] = [times(farmLong, farm), times(xargsLong, xargs)];
+console.log(
+  `a command among ${10 * tasks} as against ${tasks}: farm ${text(ofFarm.wallMs)} times the wall, ` +
+    `${text(ofFarm.cpuMs)} times the CPU; xargs ${text(ofXargs.wallMs)}, ${text(ofXargs.cpuMs)}`,
+);
+
+async function compare(title: string, count: number, ours: Cost[], theirs: Cost[]): Promise<void> {
+  const our = await cost(count, () => runFarm(count));
+  const their = await cost(count, () => runXargs(count));
+  ours.push(our);
+  theirs.push(their);
+  print(title, our, their, times([their], [our]));
 }
-const ratios = farmRates.map((figure, index) => figure / (xargsRates[index] ?? NaN));
-console.log(
-  `median: farm ${Math.round(median(farmRates))} commands/s, farm / xargs ${median(ratios).toFixed(2)}`,
-);
 
-const longer = 10 * tasks;
-const [farmLong, xargsLong] = [await farmRate(longer), xargsRate(longer)];
-console.log(
-  `${longer} commands: farm ${Math.round(farmLong)} commands/s, xargs ${Math.round(xargsLong)}, ` +
-    `farm / xargs ${(farmLong / xargsLong).toFixed(2)}; time per command of farm, as against ` +
-    `${tasks}: ${(median(farmRates) / farmLong).toFixed(2)} times, of xargs ` +
-    `${(median(xargsRates) / xargsLong).toFixed(2)} times`,
-);
+async function cost(count: number, work: () => Promise<void> | void): Promise<Cost> {
+  const cpuMs = treeCpuMs();
+  const startMs = performance.now();
+  await work();
+  const wallMs = performance.now() - startMs;
+  return { wallMs: wallMs / count, cpuMs: (treeCpuMs() - cpuMs) / count };
+}
+
+async function runFarm(count: number): Promise<void> {
+  const results = await client.gather(client.map(noop, inputs(count)));
+  if (results.some((result) => result.exitCode !== 0)) throw new Error('a command failed');
+}
+
+function runXargs(count: number): void {
+  const { status } = spawnSync('xargs', ['-P2', '-n1', 'true'], {
+    input: inputs(count).join('\n'),
+  });
+  if (status !== 0) throw new Error(`xargs ended with ${status}`);
+}
 
 function inputs(count: number): string[] {
   return Array.from({ length: count }, (_, index) => String(index));
 }
 
-async function farmRate(count: number): Promise<number> {
-  const startMs = performance.now();
-  const results = await client.gather(client.map(noop, inputs(count)));
-  if (results.some((result) => result.exitCode !== 0)) throw new Error('a command failed');
-  return (count / (performance.now() - startMs)) * 1000;
+function middle(costs: readonly Cost[]): Cost {
+  return {
+    wallMs: median(costs.map(({ wallMs }) => wallMs)),
+    cpuMs: median(costs.map(({ cpuMs }) => cpuMs)),
+  };
 }
 
-function xargsRate(count: number): number {
-  const startMs = performance.now();
-  const { status } = spawnSync('xargs', ['-P2', '-n1', 'true'], {
-    input: inputs(count).join('\n'),
-  });
-  if (status !== 0) throw new Error(`xargs ended with ${status}`);
-  return (count / (performance.now() - startMs)) * 1000;
+function times(costs: readonly Cost[], others: readonly Cost[]): Cost {
+  const [one, other] = [middle(costs), middle(others)];
+  return { wallMs: one.wallMs / other.wallMs, cpuMs: one.cpuMs / other.cpuMs };
+}
+
+function print(title: string, our: Cost, their: Cost, ratio: Cost): void {
+  const rate = ({ wallMs, cpuMs }: Cost): string =>
+    `${Math.round(1000 / wallMs)}/s, ${cpuMs.toFixed(3)} ms CPU each`;
+  console.log(
+    `${title}: farm ${rate(our)}; xargs ${rate(their)}; ` +
+      `xargs / farm: wall ${text(ratio.wallMs)}, CPU ${text(ratio.cpuMs)}`,
+  );
+}
+
+function text(ratio: number): string {
+  return ratio.toFixed(2);
 }

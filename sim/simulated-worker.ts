@@ -227,7 +227,12 @@ export class SimulatedSession {
     this.#random = options.random;
     this.#wire = options.wire;
     this.#ended = options.ended;
-    this.core = new cores.WorkerCore({ nthreads: plan.nthreads, name: plan.name, address });
+    const devices = plan.resources.flatMap(([resource, amount]) => {
+      const ids = Array.from({ length: amount }, (_, index) => String(index));
+      return resource === 'GPU' ? [{ name: resource, ids, amount }] : [];
+    });
+    const { nthreads, name } = plan;
+    this.core = new cores.WorkerCore({ nthreads, name, address, devices });
     this.#slots = new SimulatedSlots(plan.nthreads, {
       process,
       random: this.#random,

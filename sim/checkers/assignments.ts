@@ -429,7 +429,7 @@ export class AssignmentChecker {
       const isExecuting = record.isSaidToExecute || this.#context.hasStarted(record.run);
       const mayExecute = isExecuting || threads < session.nthreads;
       if (mayExecute && !session.isLeaving) this.#deaths.set(ref, this.deathsOf(ref) + 1);
-      threads += record.spec.threads;
+      if (!record.hasSeceded) threads += record.spec.threads;
       this.#giveUp(record);
     }
     for (const task of this.#tasks.values()) {

@@ -49,8 +49,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     what: 'an input that arrives when nobody needs it stays in the store',
     core: 'worker',
     file: 'data-table.ts',
-    find: 'const ready = this.#arrive(data, sizeBytes);\n    this.#dropUnused(data);',
-    replace: 'const ready = this.#arrive(data, sizeBytes);',
+    find: 'this.#movable.add(data);\n    this.#dropUnused(data);',
+    replace: 'this.#movable.add(data);',
   },
   {
     name: 'stale-copy-kept',
@@ -411,7 +411,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     what: 'the scheduler is not told of a copy, which stays for ever',
     core: 'worker',
     file: 'data-table.ts',
-    find: 'if (data.uses > 0 || data.isAcquired) this.#announce(data);',
+    find: 'if ((data.uses > 0 && !isForOne) || data.isAcquired) this.#announce(data);',
     replace: 'if (data.isAcquired) this.#announce(data);\n    else data.isKnown = true;',
   },
   {

@@ -2,10 +2,10 @@ import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { Client } from '@farm/client';
+import { Client, command } from '@farm/client';
 import { expect, test } from 'vitest';
 
-import { Site, until } from './processes.ts';
+import { Site, treeOf, until } from './processes.ts';
 import type { Program } from './processes.ts';
 
 // Goal: a worker that is asked to go loses nothing: what it runs ends, what it has not begun runs
@@ -123,3 +123,40 @@ test('a worker that drains without a scheduler does not wait for it', async () =
   leaver.child.kill('SIGTERM');
   expect(await leaver.ended()).toBe(0);
 }, 60_000);
+
+test.runIf(process.platform === 'linux')(
+  'SIGTERM of every process of a job, as batch systems send it: commands run elsewhere',
+  async () => {
+    await using site = await Site.open();
+    site.scheduler();
+    const leaver = site.worker('--nthreads', '3', '--name', 'leaver');
+    await using client = new Client({ schedulerFile: site.schedulerFile });
+    await client.waitForWorkers(1, { timeoutMs: 20_000 });
+    const [log, gate] = [join(site.directory, 'log'), join(site.directory, 'gate')];
+    const wait = 'echo 1 >> "$0"; while [ ! -e "$1" ]; do sleep 0.05; done; echo done';
+    const program = client.submit(command('sh', ['-c', wait, log, gate]));
+    const once = client.with({ rerunOnLoss: false });
+    const doomed = once.submit(command('sh', ['-c', wait, log, gate]));
+    const inProcess = once.with({ executor: 'processes' }).submit(work, log, 7, gate);
+    await until('all run', async () => {
+      return existsSync(log) && (await readFile(log, 'utf8')).trim().split('\n').length === 3;
+    });
+    await joinStayer(site, client);
+    for (const pid of treeOf(leaver.child.pid ?? 0)) {
+      try {
+        process.kill(pid, 'SIGTERM');
+      } catch {
+        // A program of the commands, which come and go.
+      }
+    }
+    await expect(doomed.result()).rejects.toMatchObject({ code: 'ERR_KILLED_WORKER' });
+    expect(leaver.child.exitCode).toBeNull();
+    await writeFile(gate, '');
+    expect((await program.result()).stdout).toBe('done\n');
+    expect(program.worker).toBe('stayer');
+    expect((await inProcess.result())[0]).toBe(7);
+    expect(inProcess.worker).toBe('leaver');
+    expect(await leaver.ended()).toBe(0);
+  },
+  60_000,
+);

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -6,32 +6,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Client, command } from '@farm/client';
 import { expect, test } from 'vitest';
 
-import { Site, isAlive, until } from './processes.ts';
+import { Site, isAlive, treeOf, until } from './processes.ts';
 import type { Program } from './processes.ts';
 
 // Goal: no process outlives the one it belongs to, and all of them may stand still together.
 
 const isLinux = process.platform === 'linux';
-
-/** The process and all that descend from it. */
-function treeOf(root: number): readonly number[] {
-  const parents = new Map<number, number>();
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const stat = readFileSync(`/proc/${name}/stat`, 'utf8');
-      const parent = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1];
-      parents.set(Number(name), Number(parent));
-    } catch {
-      // It has just ended.
-    }
-  }
-  const tree = [root];
-  for (const pid of tree) {
-    for (const [child, parent] of parents) if (parent === pid) tree.push(child);
-  }
-  return tree;
-}
 
 /** A worker with everything that may run in it: threads, processes, commands with children. */
 async function fullWorker(site: Site): Promise<{ readonly nanny: Program; readonly pid: number }> {

@@ -165,58 +165,64 @@ test('a plugin that fails, exits, hangs or is none is on no worker, and harms no
   expect(await client.unregisterPlugin('blocking')).toBe(true);
 });
 
-test('files, directories and packages come into the directory of each worker', async () => {
-  await using site = await Site.open();
-  site.scheduler();
-  site.worker('--name', 'a', '--nthreads', '1', '--local-directory', './local');
-  await using client = new Client({ schedulerFile: site.schedulerFile });
-  await client.waitForWorkers(1);
-  const tree = join(site.directory, 'tree');
-  await mkdir(join(tree, 'inner'), { recursive: true });
-  await writeFile(join(tree, 'run.sh'), '#!/bin/sh\necho "ran $1"\n', { mode: 0o755 });
-  await writeFile(join(tree, 'inner', 'lib.mjs'), 'export const answer = 42;\n');
-  await symlink('inner/lib.mjs', join(tree, 'link.mjs'));
-  const uploaded = await client.upload(tree);
-  expect(uploaded).toMatchObject({ name: 'tree', isNew: true });
-  expect((await client.upload(tree)).isNew).toBe(false);
-  const answer = async (): Promise<unknown> =>
-    (await import(['./tree', 'link.mjs'].join('/'))).answer;
-  expect(await client.submit(answer).result()).toBe(42);
-  const shell = command('sh', ['-c', '"$FARM_LOCAL_DIRECTORY/tree/run.sh" well']);
-  expect(await client.submit(shell).result()).toMatchObject({ stdout: 'ran well\n' });
+test.each(['threads', 'processes'])(
+  'files, directories and packages come to workers with %s',
+  async (executor) => {
+    await using site = await Site.open();
+    site.scheduler();
+    const flags = ['--local-directory', './local', '--executor', executor];
+    site.worker('--name', 'a', '--nthreads', '1', ...flags);
+    await using client = new Client({ schedulerFile: site.schedulerFile });
+    await client.waitForWorkers(1);
+    const tree = join(site.directory, 'tree');
+    await mkdir(join(tree, 'inner'), { recursive: true });
+    await writeFile(join(tree, 'run.sh'), '#!/bin/sh\necho "ran $1"\n', { mode: 0o755 });
+    await writeFile(join(tree, 'inner', 'lib.mjs'), 'export const answer = 42;\n');
+    await symlink('inner/lib.mjs', join(tree, 'link.mjs'));
+    const uploaded = await client.upload(tree);
+    expect(uploaded).toMatchObject({ name: 'tree', isNew: true });
+    expect((await client.upload(tree)).isNew).toBe(false);
+    const answer = async (): Promise<unknown> =>
+      (await import(['./tree', 'link.mjs'].join('/'))).answer;
+    expect(await client.submit(answer).result()).toBe(42);
+    const shell = command('sh', ['-c', '"$FARM_LOCAL_DIRECTORY/tree/run.sh" well']);
+    expect(await client.submit(shell).result()).toMatchObject({ stdout: 'ran well\n' });
 
-  await writeFile(join(site.directory, 'params.txt'), 'one');
-  const read = async (): Promise<string> => {
-    const { readFileSync: get } = await import('node:fs');
-    return get(`${process.env['FARM_LOCAL_DIRECTORY']}/params.txt`, 'utf8');
-  };
-  const first = await client.upload(join(site.directory, 'params.txt'));
-  expect(await client.submit(read).result()).toBe('one');
-  await writeFile(join(site.directory, 'params.txt'), 'two');
-  const second = await client.upload(join(site.directory, 'params.txt'));
-  expect(second.hash).not.toBe(first.hash);
-  expect(await client.submit(read).result()).toBe('two');
-  expect(await client.unregisterPlugin('params.txt')).toBe(true);
-  await expect(client.submit(read).result()).rejects.toThrow('ENOENT');
+    await writeFile(join(site.directory, 'params.txt'), 'one');
+    const read = async (): Promise<string> => {
+      const { readFileSync: get } = await import('node:fs');
+      return get(`${process.env['FARM_LOCAL_DIRECTORY']}/params.txt`, 'utf8');
+    };
+    const first = await client.upload(join(site.directory, 'params.txt'));
+    expect(await client.submit(read).result()).toBe('one');
+    await writeFile(join(site.directory, 'params.txt'), 'two');
+    const second = await client.upload(join(site.directory, 'params.txt'));
+    expect(second.hash).not.toBe(first.hash);
+    expect(await client.submit(read).result()).toBe('two');
+    expect(await client.unregisterPlugin('params.txt')).toBe(true);
+    await expect(client.submit(read).result()).rejects.toThrow('ENOENT');
 
-  const folder = join(site.directory, 'a-package');
-  await mkdir(folder);
-  const manifest = {
-    name: 'farm-test-package',
-    version: '1.2.3',
-    exports: './index.mjs',
-    type: 'module',
-  };
-  await writeFile(join(folder, 'package.json'), JSON.stringify(manifest));
-  await writeFile(join(folder, 'index.mjs'), "export default 'installed';\n");
-  const plugin = npmInstallPlugin([folder], { args: ['--offline', '--install-links'] });
-  expect(await client.registerPlugin(plugin)).toBe(true);
-  const use = async (): Promise<unknown> =>
-    (await import(['farm-test', 'package'].join('-'))).default;
-  expect(await client.submit(use).result()).toBe('installed');
-  const missing = npmInstallPlugin([join(site.directory, 'nothing')], { name: 'more' });
-  await expect(client.registerPlugin(missing)).rejects.toThrow('npm install ended with exit code');
-});
+    const folder = join(site.directory, 'a-package');
+    await mkdir(folder);
+    const manifest = {
+      name: 'farm-test-package',
+      version: '1.2.3',
+      exports: './index.mjs',
+      type: 'module',
+    };
+    await writeFile(join(folder, 'package.json'), JSON.stringify(manifest));
+    await writeFile(join(folder, 'index.mjs'), "export default 'installed';\n");
+    const plugin = npmInstallPlugin([folder], { args: ['--offline', '--install-links'] });
+    expect(await client.registerPlugin(plugin)).toBe(true);
+    const use = async (): Promise<unknown> =>
+      (await import(['farm-test', 'package'].join('-'))).default;
+    expect(await client.submit(use).result()).toBe('installed');
+    const missing = npmInstallPlugin([join(site.directory, 'nothing')], { name: 'more' });
+    await expect(client.registerPlugin(missing)).rejects.toThrow(
+      'npm install ended with exit code',
+    );
+  },
+);
 
 test('the environment of a client is that of tasks, and put back at the end', async () => {
   await using site = await Site.open();

@@ -12,8 +12,8 @@ export const DATA_STREAM_PATH = '/farm/v1/data';
 const SWITCHED = 'HTTP/1.1 101 ';
 const HEAD_END = '\r\n\r\n';
 const HEAD_BYTES_MAX = 4_096;
-/** Small enough for a processor's cache: what is read into it is copied from there at once. */
-const READ_BYTES = 262_144;
+/** What is read into it is copied from there at once. */
+const READ_BYTES = 1_048_576;
 
 /** Options of {@link dialDataStream}. */
 export interface DataStreamOptions {

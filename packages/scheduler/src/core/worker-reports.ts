@@ -14,6 +14,7 @@ import type {
   WorkerHeartbeat,
 } from '@farm/protocol/core';
 
+import { interrupt } from './blame.ts';
 import { findTask } from './blocks.ts';
 import { hasOtherRun, keepWinner } from './copy-runs.ts';
 import { eachItem, hasItem } from './collections/one-or-many.ts';
@@ -95,6 +96,12 @@ export function takeRunFailed(tables: Tables, worker: WorkerState, message: RunF
   const task = endReported(tables, worker, message.run, `failed: ${message.failure.message}`);
   if (task === null) {
     tables.staleReports += 1;
+    return;
+  }
+  if (message.failure.code === 'ERR_KILLED_WORKER') {
+    // What ends the worker has ended the run before.
+    tables.cause = message.failure.message;
+    interrupt(tables, task, worker, null);
     return;
   }
   const trouble = troubleOf(task);

@@ -1,3 +1,4 @@
+import { failure } from '@farm/protocol/core';
 import { describe, expect, test } from 'vitest';
 
 import { SchedulerHarness, amounts } from './scheduler-harness.ts';
@@ -333,6 +334,24 @@ describe('a worker that drains', () => {
     a.lose();
     expect(b.keys()).toEqual(['endless']);
     expect(farm.core.counts()).toMatchObject({ memory: 1, processing: 1, erred: 0 });
+  });
+
+  test('may have lost a run to what ends it: that runs elsewhere, if it may', () => {
+    const farm = new SchedulerHarness({ allowedFailures: 0 });
+    const client = farm.client('c');
+    const a = farm.worker('a', { nthreads: 2 });
+    client.submit({ key: 'again', options: { retries: 0 } });
+    const once = client.submit({ key: 'once', options: { rerunOnLoss: false } });
+    const b = farm.worker('b');
+    a.say(DRAINING);
+    const why = failure('ERR_KILLED_WORKER', 'ended by SIGTERM', '', 'a', null);
+    a.fail('again', why);
+    a.fail('once', why);
+    expect(b.keys()).toEqual(['again']);
+    expect(client.taken('failed')).toMatchObject([
+      { ids: [once], failure: { code: 'ERR_KILLED_WORKER' } },
+    ]);
+    expect(a.taken('close-worker')).toHaveLength(1);
   });
 
   test('that was asked to retire and could not goes all the same', () => {

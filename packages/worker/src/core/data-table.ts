@@ -6,10 +6,18 @@ import type { WorkerRun } from './run.ts';
 /** Smaller values are never spilled: a file would cost more than it saves. */
 export const SPILL_BYTES_MIN = 16_384;
 
+/**
+ * An input of this size that was fetched for one run alone moves into its slot and is gone from the
+ * store: to copy it would take as much memory again, and hold up the worker for as long.
+ */
+export const MOVED_BYTES_MIN = 16_777_216;
+
 /** A result or input that is in the store, or on its way there. */
 export interface StoredData {
   readonly task: number;
   sizeBytes: number;
+  /** Who had it when it was last asked for. */
+  holders: readonly string[];
   /**
    * `stored`: in memory. `spilled`: only in a file. `lost`: could not be had; gone as soon as the
    * runs that waited for it are given up.
@@ -44,6 +52,8 @@ export class DataTable {
   readonly #resident = new Set<StoredData>();
   /** Runs that wait for a value that is only in a file, or did, in the order they came. */
   readonly #hungry = new Set<WorkerRun>();
+  /** Large inputs that one run needs, and the scheduler does not know to be here. */
+  readonly #movable = new Set<StoredData>();
   #memoryBytes = 0;
   #spilledBytes = 0;
 
@@ -77,6 +87,11 @@ export class DataTable {
     return this.#hungry;
   }
 
+  /** Large inputs that are there for one run alone. */
+  get movable(): ReadonlySet<StoredData> {
+    return this.#movable;
+  }
+
   get(task: number): StoredData | undefined {
     return this.#data.get(task);
   }
@@ -96,14 +111,19 @@ export class DataTable {
       // What is dropped must be gone before it is put there anew.
       this.flush(this.#out);
       if (input.value === null) {
-        const holders = input.holders.filter((holder) => holder !== this.#address);
+        data.holders = input.holders.filter((holder) => holder !== this.#address);
         const { task, size } = input;
-        this.#out.push({ do: 'fetch', task, sizeBytes: size, holders });
+        this.#out.push({ do: 'fetch', task, sizeBytes: size, holders: data.holders });
       }
     }
     data.uses += 1;
     if (data.state === 'stored') {
       this.#touch(data);
+      // Others may want it, too: it is worth keeping.
+      if (this.#movable.delete(data)) {
+        data.isKnown = true;
+        this.#outbox.holding(data.task);
+      }
       return [];
     }
     if (data.state === 'lost' && input.value === null) this.#fetchAgain(data, input.holders);
@@ -129,7 +149,7 @@ export class DataTable {
       const data = this.#data.get(task);
       if (data?.state === 'spilled') this.#hunger(data, run);
       if (data === undefined || (data.state !== 'lost' && data.state !== 'fetching')) continue;
-      if (data.state === 'lost') this.#fetchAgain(data, []);
+      if (data.state === 'lost') this.#fetchAgain(data, data.holders);
       wait(data, run);
     }
   }
@@ -141,6 +161,7 @@ export class DataTable {
     this.#memoryBytes -= data.sizeBytes;
     this.#spilledBytes += data.sizeBytes;
     this.#resident.delete(data);
+    this.#movable.delete(data);
     for (const run of needers) this.#hunger(data, run);
     this.#out.push({ do: 'evict', task: data.task });
   }
@@ -174,6 +195,7 @@ export class DataTable {
     let data = this.#data.get(task);
     if (data?.state === 'stored' || data?.state === 'spilled') {
       data.isKnown = true;
+      this.#movable.delete(data);
       this.#outbox.holding(task);
       return;
     }
@@ -198,6 +220,21 @@ export class DataTable {
     this.flush(this.#out);
     this.#out.push({ do: 'keep', task, value });
     return this.#arrive(data, value.byteLength);
+  }
+
+  /**
+   * A run goes into a slot: the inputs that are there for it alone go with it. Should it come back
+   * unstarted, they are fetched again.
+   */
+  moveInto(run: WorkerRun): readonly number[] {
+    return run.inputs.filter((task) => {
+      const data = this.#data.get(task);
+      if (data === undefined || !this.#movable.has(data) || data.state !== 'stored') return false;
+      this.#leave(data);
+      renew(data);
+      data.state = 'lost';
+      return true;
+    });
   }
 
   /** A run is over: its inputs are no longer protected by it. */
@@ -234,8 +271,10 @@ export class DataTable {
     // The shell has stored it, in memory and in place of what was there.
     renew(data);
     if (data.state === 'stored') return [];
-    if (data.uses > 0 || data.isAcquired) this.#announce(data);
+    const isForOne = data.uses === 1 && !data.isAcquired && sizeBytes >= MOVED_BYTES_MIN;
+    if ((data.uses > 0 && !isForOne) || data.isAcquired) this.#announce(data);
     const ready = this.#arrive(data, sizeBytes);
+    if (isForOne) this.#movable.add(data);
     this.#dropUnused(data);
     return ready;
   }
@@ -274,6 +313,7 @@ export class DataTable {
     const data: StoredData = {
       task,
       sizeBytes,
+      holders: [],
       state: 'fetching',
       file: 'none',
       transfer: 0,
@@ -327,8 +367,8 @@ export class DataTable {
     data.state = 'fetching';
     this.flush(this.#out);
     const { task, sizeBytes } = data;
-    const others = holders.filter((holder) => holder !== this.#address);
-    this.#out.push({ do: 'fetch', task, sizeBytes, holders: others });
+    data.holders = holders.filter((holder) => holder !== this.#address);
+    this.#out.push({ do: 'fetch', task, sizeBytes, holders: data.holders });
   }
 
   /** It is the most recently used now. */
@@ -339,6 +379,7 @@ export class DataTable {
   /** It is no longer where it is. */
   #leave(data: StoredData): void {
     this.#resident.delete(data);
+    this.#movable.delete(data);
     if (data.state === 'stored') this.#memoryBytes -= data.sizeBytes;
     if (data.state === 'spilled') this.#spilledBytes -= data.sizeBytes;
   }

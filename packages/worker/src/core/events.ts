@@ -35,6 +35,8 @@ export interface RunErred {
   readonly run: number;
   readonly failure: Failure;
   readonly durationUs: number;
+  /** By a SIGTERM that the worker did not send: where it drains, it was meant for the worker. */
+  readonly isTerminated?: boolean;
 }
 
 /** A run waits for other tasks: its slot goes on with others. Its end is told as any other. */

@@ -19,6 +19,8 @@ export interface SlotRun {
   readonly args: Uint8Array;
   /** Tasks whose results (in the store) replace the arguments' references, in order. */
   readonly inputs: readonly number[];
+  /** Inputs that the store gives away to the run: nobody else here needs them. @default none */
+  readonly moved?: readonly number[];
   readonly timeoutMs: number | null;
   readonly resources: ResourceAmounts;
   /** Devices it has to itself, or a share of; null where no resource stands for devices. */

@@ -136,6 +136,8 @@ function checkData({ data, runs }: WorkerState): void {
     invariant(data.resident.has(entry) === isWorthFile, `${name}, ${entry.state}, resident`);
     invariant(entry.state !== 'spilled' || entry.file === 'written', `${name} has no file`);
     invariant(entry.state !== 'lost' || entry.uses > 0, `${name} is lost`);
+    const isForOne = entry.state === 'stored' && entry.uses === 1 && !entry.isKnown;
+    invariant(!data.movable.has(entry) || isForOne, `${name}, ${entry.state}, is to be moved`);
     invariant(
       entry.state === 'fetching' || entry.isKnown || entry.uses > 0,
       `${name} is kept for nobody`,

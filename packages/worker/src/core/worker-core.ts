@@ -19,6 +19,7 @@ import { FunctionTable, recordRun } from './function-table.ts';
 import type { WorkerInstruction } from './instructions.ts';
 import { MemoryManager } from './memory-manager.ts';
 import type { MemoryPolicy } from './memory-policy.ts';
+import { moveInputs } from './moved-inputs.ts';
 import { Outbox } from './outbox.ts';
 import { ReadyQueue } from './ready-queue.ts';
 import type { WorkerRun } from './run.ts';
@@ -164,7 +165,11 @@ export class WorkerCore {
         break;
       case 'run-erred': {
         const run = this.#begun(event.run);
-        if (run !== undefined) this.#runFailed(run, event.failure, event.durationUs, event.nowMs);
+        const why =
+          event.isTerminated === true && this.#drain !== null
+            ? this.#takenAlong(event.failure)
+            : event.failure;
+        if (run !== undefined) this.#runFailed(run, why, event.durationUs, event.nowMs);
         break;
       }
       case 'run-seceded':
@@ -382,6 +387,12 @@ export class WorkerCore {
     this.#end(run);
   }
 
+  /** A command that was ended by what ends its worker: it runs elsewhere, if it may. */
+  #takenAlong({ message, origin }: Failure): Failure {
+    const text = `${message}, as its worker was`;
+    return failure('ERR_KILLED_WORKER', text, origin, this.#name, null);
+  }
+
   /** A run goes on without a slot; what it was asked meanwhile is seen to now. */
   #runSeceded(id: number, nowMs: number): void {
     const run = this.#slotted(id);
@@ -476,7 +487,9 @@ export class WorkerCore {
   #begin(nowMs: number): void {
     const { fn } = this.#ready.peek() ?? { fn: null };
     const busy = this.#slots.all().flatMap(({ runs: [first] }) => first?.fn ?? []);
+    const before = this.#out.length;
     if (this.#memory.makeRoom(fn, busy, nowMs)) this.#slots.fill(this.#ready, nowMs, this.#out);
+    moveInputs(this.#out, before, this.#data, this.#runs);
     const isBusy = this.#ready.size > 0 || this.#slots.executing().length > 0;
     this.#memory.balance(nowMs, isBusy);
     if (this.#memory.isPaused === this.#isPaused) return;

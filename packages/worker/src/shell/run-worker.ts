@@ -2,6 +2,7 @@ import { createLogger, LIMITS } from '@farm/protocol';
 
 import { leaveInOrder } from './leave-in-order.ts';
 import type { LeavingOptions } from './lifetime.ts';
+import { giveLifeSigns } from './nanny/life-sign.ts';
 import { defaultWorkerName, EXIT_BROKEN, Worker, type WorkerOptions } from './worker.ts';
 
 /**
@@ -39,6 +40,7 @@ export async function runWorker(
   leaveInOrder(worker, { ...options, logger, close });
   // How it ends is told by `ended`, for every way it can end.
   worker.start().catch(() => {});
+  giveLifeSigns();
   const { exitCode, reason } = await worker.ended;
   logger[exitCode === 0 ? 'info' : 'error'](`worker ${name} ended: ${reason}`);
   return exitCode;

@@ -55,6 +55,8 @@ import { ProcessMeter } from './process-metrics.ts';
 
 /** Values of so many bytes that are dropped are given back to the system at once. */
 const COLLECT_BYTES = 16_777_216;
+/** Signals that are sent to all processes of a job reach them within this time. */
+const TERMINATED_MS = 200;
 
 /** Part of the memory limit that large values on their way may take, but for one (as Dask). */
 const FETCH_MEMORY_FRACTION = 0.1;
@@ -173,10 +175,14 @@ export class WorkerSession implements AsyncDisposable {
       prewarm: true,
       handlers: {
         ended: (_slot, results) => this.#runsEnded(results),
-        erred: (_slot, run, why, durationUs) => {
+        erred: (_slot, run, why, durationUs, isTerminated = false) => {
           options.plugins.transitions.moved(run, 'erred');
           this.#forgetRun(run);
-          this.#post({ kind: 'run-erred', nowMs: now(), run, failure: why, durationUs });
+          const erred = { kind: 'run-erred', run, failure: why, durationUs, isTerminated } as const;
+          const post = (): void => this.#post({ ...erred, nowMs: now() });
+          // The same signal may reach this process a moment later.
+          if (isTerminated) setTimeout(post, TERMINATED_MS);
+          else post();
         },
         seceded: (_slot, run) => {
           options.plugins.transitions.moved(run, 'seceded');
@@ -418,7 +424,18 @@ export class WorkerSession implements AsyncDisposable {
   #execute({ slot, fn, runs }: Execute): void {
     const { store, name, gpus } = this.#options;
     const given: ExecutorRun[] = [];
-    for (const { run, task, key, attempt, args, inputs, timeoutMs, resources, devices } of runs) {
+    for (const {
+      run,
+      task,
+      key,
+      attempt,
+      args,
+      inputs,
+      moved,
+      timeoutMs,
+      resources,
+      devices,
+    } of runs) {
       try {
         const error = this.#broken.get(fn);
         if (error !== undefined) throw error;
@@ -427,7 +444,9 @@ export class WorkerSession implements AsyncDisposable {
           if (value !== undefined) return value;
           throw new FarmError('ERR_INTERNAL', `input ${input} of ${key} is not in the store`);
         });
-        const one = { run, key, attempt, args, inputs: values, timeoutMs, resources };
+        const own = moved?.flatMap((input) => store.get(input) ?? []);
+        const movable = own === undefined ? {} : { movable: new Set(own) };
+        const one = { run, key, attempt, args, inputs: values, ...movable, timeoutMs, resources };
         given.push(
           devices === null
             ? one
@@ -438,6 +457,7 @@ export class WorkerSession implements AsyncDisposable {
         const why = failureOf(error, key, name);
         this.#post({ kind: 'run-erred', nowMs: now(), run, failure: why, durationUs: 0 });
       }
+      if (moved !== undefined) store.drop(moved);
     }
     if (given.length > 0) this.#executors.execute(slot, fn, given);
     for (const run of given) this.#guard.began(slot, run);

@@ -173,6 +173,84 @@ describe('inputs', () => {
     expect(core.counts()).toMatchObject(IDLE);
   });
 
+  describe('that are large', () => {
+    const sizeBytes = 16_777_216;
+    const arrived = { kind: 'input-fetched', nowMs: 1, task: 1, sizeBytes } as const;
+    const own = 'tcp://me:1';
+
+    test('move with the one run that needs them, unannounced', () => {
+      const { core, handle } = aWorker(1);
+      handle(said(aRun([4], { dependencies: [[anInput(1)]] })));
+      const instructions = handle(arrived);
+      expect(only(instructions, 'execute')[0]?.runs[0]).toMatchObject({ inputs: [1], moved: [1] });
+      expect(messages(instructions)).toEqual([]);
+      expect(only(handle(ended([4])), 'drop')).toEqual([]);
+      expect(core.counts()).toMatchObject({ runs: 0, data: 1 });
+    });
+
+    test('stay where two runs need them, or one twice', () => {
+      for (const run of [
+        aRun([4, 5], { dependencies: [[anInput(1)], [anInput(1)]] }),
+        aRun([4], { dependencies: [[anInput(1), anInput(1)]] }),
+      ]) {
+        const { handle } = aWorker(1);
+        handle(said(run));
+        const instructions = handle(arrived);
+        expect(only(instructions, 'execute')[0]?.runs[0]?.moved).toBeUndefined();
+        expect(messages(instructions)).toEqual([{ op: 'holding', tasks: [1] }]);
+      }
+    });
+
+    test('stay where another run comes to need them before the first one has a slot', () => {
+      const { handle } = aWorker(1);
+      handle(said(aRun([3])));
+      handle(said(aRun([4], { dependencies: [[anInput(1)]] })));
+      expect(messages(handle(arrived))).toEqual([]);
+      const told = handle(said(aRun([5], { dependencies: [[anInput(1)]] })));
+      expect(messages(told)).toEqual([{ op: 'holding', tasks: [1] }]);
+      const next = handle(ended([3], { durationUs: 1_000_000 }));
+      expect(only(next, 'execute')[0]?.runs[0]).toMatchObject({ run: 4, inputs: [1] });
+      expect(only(next, 'execute')[0]?.runs[0]?.moved).toBeUndefined();
+    });
+
+    test('are fetched again for another run, and kept then', () => {
+      const { handle } = aWorker(2);
+      handle(said(aRun([4], { dependencies: [[anInput(1)]] })));
+      handle(arrived);
+      const again = handle(said(aRun([5], { dependencies: [[anInput(1, [own, 'tcp://b:1'])]] })));
+      expect(only(again, 'fetch')).toMatchObject([{ task: 1, holders: ['tcp://b:1'] }]);
+      const instructions = handle(arrived);
+      expect(placed(instructions)).toEqual([[1, [5]]]);
+      expect(messages(instructions)).toEqual([{ op: 'holding', tasks: [1] }]);
+    });
+
+    test('are fetched again where the run comes back unstarted', () => {
+      const { handle } = aWorker(1);
+      handle(said(aRun([4], { dependencies: [[anInput(1)]] })));
+      handle(arrived);
+      const back = handle({
+        kind: 'slot-emptied',
+        nowMs: 2,
+        slot: 0,
+        failed: null,
+        unstarted: [4],
+      });
+      expect(only(back, 'fetch')).toMatchObject([{ task: 1, holders: ['tcp://peer:1'] }]);
+      expect(only(handle(arrived), 'execute')[0]?.runs[0]).toMatchObject({ moved: [1] });
+    });
+
+    test('are kept and announced where the scheduler asks for a copy', () => {
+      const { handle } = aWorker(1);
+      handle(said(aRun([3])));
+      handle(said(aRun([4], { dependencies: [[anInput(1)]] })));
+      handle(arrived);
+      const asked = handle(said(acquire(1, sizeBytes, [])));
+      expect(messages(asked)).toEqual([{ op: 'holding', tasks: [1] }]);
+      const next = handle(ended([3], { durationUs: 1_000_000 }));
+      expect(only(next, 'execute')[0]?.runs[0]?.moved).toBeUndefined();
+    });
+  });
+
   test('stay while a run needs them, though the scheduler freed them', () => {
     const { handle } = aWorker(1);
     handle(said(aRun([4])));
@@ -559,6 +637,23 @@ describe('draining', () => {
       do: 'exit',
       reason: 'SIGTERM',
     });
+  });
+
+  test('lays the end of a command by SIGTERM to what ends the worker', () => {
+    const { handle } = aWorker(1);
+    const why = failure('ERR_COMMAND', 'command sh was ended by signal SIGTERM', '', 'w', null);
+    const erred = (run: number): WorkerEvent => {
+      return { kind: 'run-erred', nowMs: 1, run, failure: why, durationUs: 1, isTerminated: true };
+    };
+    handle(said(aRun([4])));
+    expect(messages(handle(erred(4)))).toMatchObject([
+      { op: 'run-failed', run: 4, failure: { code: 'ERR_COMMAND' } },
+    ]);
+    handle(said(aRun([5])));
+    handle(drain('SIGTERM', false));
+    expect(messages(handle(erred(5)))).toMatchObject([
+      { op: 'run-failed', run: 5, failure: { code: 'ERR_KILLED_WORKER' } },
+    ]);
   });
 
   test('does not wait for ever for runs that wait for other tasks', () => {

@@ -344,6 +344,21 @@ test('no more inputs than allowed are on their way at once', async () => {
   expect(most).toBeLessThanOrEqual(2);
 });
 
+test('no more than 64 MiB are asked of the relay at once', async () => {
+  const relayed = new Store();
+  const value = someBytes(9 * LIMITS.bulkChunkBytes);
+  const tasks = Array.from({ length: 20 }, (_, task) => task);
+  for (const task of tasks) relayed.set(task, value.slice());
+  const { fetcher } = anAsker(relayed);
+  const all = Promise.all(tasks.map((task) => fetcher.fetch(task, value.byteLength, [])));
+  let most = 0;
+  const look = setInterval(() => (most = Math.max(most, fetcher.relayed.size)), 0);
+  for (const fetched of await all) expect(Buffer.compare(fetched, value)).toBe(0);
+  clearInterval(look);
+  expect(most).toBeGreaterThan(8);
+  expect(most).toBeLessThanOrEqual(64);
+});
+
 test('a peer without the token is refused', async () => {
   const holder = await aHolder({ 1: someBytes(10) });
   const refused = { code: 'ERR_UNAUTHORIZED' };

@@ -1,8 +1,10 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { EventEmitter } from 'node:events';
 
 import { silentLogger } from '@farm/protocol';
-import { expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 
+import { watchLife } from '../../src/shell/nanny/life-sign.ts';
 import { Nanny } from '../../src/shell/nanny/nanny.ts';
 import { residentBytes } from '../../src/shell/nanny/resident-memory.ts';
 import { RestartPolicy } from '../../src/shell/nanny/restart-policy.ts';
@@ -91,6 +93,55 @@ test('a worker that replaces a dead one is told how that died', async () => {
   await nanny.ended;
   expect(told[0]).toBeNull();
   expect(told[1]).toMatchObject({ exitCode: null, signal: 'SIGKILL', logTail: 'out of luck\n' });
+});
+
+describe('a worker whose main thread is stuck', () => {
+  /** Gives one sign of life, and then spins. */
+  const spin = 'process.send({ farm: "alive" }, () => { for (;;); })';
+  const spawnStuck = (): ReturnType<typeof spawn> => {
+    return spawn(process.execPath, ['-e', spin], { stdio: ['pipe', 'ignore', 'ignore', 'ipc'] });
+  };
+
+  test('is killed', async () => {
+    const nanny = new Nanny({
+      worker: WORKER,
+      isRestarting: false,
+      logger: silentLogger,
+      spawnWorker: spawnStuck,
+      frozenMs: 600,
+    });
+    nanny.start();
+    expect(await nanny.ended).toMatchObject({ reason: 'the worker died with signal SIGKILL' });
+  });
+
+  test('is not while it is stopped, nor before it has given a sign, nor while it gives some', () => {
+    vi.useFakeTimers();
+    const child = new EventEmitter();
+    const told: string[] = [];
+    let isStopped = false;
+    // SAFE: no more of it is used.
+    const end = watchLife(child as ChildProcess, {
+      frozenMs: 60_000,
+      onFrozen: () => told.push('frozen'),
+      isStopped: () => isStopped,
+    });
+    vi.advanceTimersByTime(600_000);
+    for (let i = 0; i < 20; i++) {
+      child.emit('message', { farm: 'alive' });
+      vi.advanceTimersByTime(59_000);
+    }
+    isStopped = true;
+    vi.advanceTimersByTime(600_000);
+    isStopped = false;
+    vi.advanceTimersByTime(59_000);
+    expect(told).toEqual([]);
+    vi.advanceTimersByTime(1_000);
+    expect(told).toEqual(['frozen']);
+    vi.advanceTimersByTime(600_000);
+    expect(told).toEqual(['frozen']);
+    end();
+    vi.useRealTimers();
+  });
 });
 
 test('without restarts the first crash ends it', async () => {

@@ -17,6 +17,9 @@ import { StreamPool } from './stream-pool.ts';
 /** A peer that could not be reached is not dialled again for this long. */
 const UNREACHABLE_MS = 30_000;
 
+/** Bytes that the scheduler is asked to relay at once: it is everybody's, and keeps them in memory. */
+const RELAYED_BYTES_MAX = 67_108_864;
+
 /** Options of {@link InputFetcher}. */
 export interface InputFetcherOptions {
   /** This worker's name, for errors. */
@@ -61,6 +64,7 @@ export class InputFetcher {
   readonly #options: InputFetcherOptions;
   readonly #queue: PQueue;
   readonly #budget: ByteBudget;
+  readonly #relayBudget = new ByteBudget(RELAYED_BYTES_MAX);
   readonly #streams: StreamPool;
   readonly #now: () => number;
   readonly #links = new Map<string, Promise<PeerLink>>();
@@ -130,10 +134,7 @@ export class InputFetcher {
       if (this.#closed !== undefined) throw this.#closed;
     }
     try {
-      const { askRelay } = this.#options;
-      await fetchChunks(value.bytes, value.arrivedBytes, (offset, length) =>
-        this.relayed.ask((request) => askRelay(getData(request, task, offset, length))),
-      );
+      await this.#relay(task, value);
       return value.bytes;
     } catch (error) {
       problems.push(`relayed: ${messageOf(error)}`);
@@ -141,6 +142,16 @@ export class InputFetcher {
         cause: error,
       });
     }
+  }
+
+  async #relay(task: number, { bytes, arrivedBytes }: PartialValue): Promise<void> {
+    const { askRelay } = this.#options;
+    const aheadBytes = LIMITS.bulkChunksInFlightMax * LIMITS.bulkChunkBytes;
+    await this.#relayBudget.spend(Math.min(bytes.byteLength - arrivedBytes, aheadBytes), () =>
+      fetchChunks(bytes, arrivedBytes, (offset, length) =>
+        this.relayed.ask((request) => askRelay(getData(request, task, offset, length))),
+      ),
+    );
   }
 
   async #fetchFrom(address: string, task: number, value: PartialValue): Promise<void> {

@@ -91,9 +91,9 @@ class RoutingExecutor implements Executor {
         handlers.ended(slot, results);
         this.#next(slot);
       },
-      erred: (slot, run, why, durationUs) => {
+      erred: (slot, run, why, durationUs, isTerminated) => {
         if (!this.#seceded.delete(run)) this.#count(slot, 1);
-        handlers.erred(slot, run, why, durationUs);
+        handlers.erred(slot, run, why, durationUs, isTerminated);
         this.#next(slot);
       },
       seceded: (slot, run) => {

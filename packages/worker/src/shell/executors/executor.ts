@@ -20,6 +20,8 @@ export interface ExecutorRun {
   readonly args: Uint8Array;
   /** Encoded values that replace the arguments' references, in order. */
   readonly inputs: readonly Uint8Array[];
+  /** Inputs that are the run's own: their memory may move to where it executes. @default none */
+  readonly movable?: ReadonlySet<Uint8Array>;
   /** From the run's start; null means no limit. A run with a limit is always given alone. */
   readonly timeoutMs: number | null;
   readonly resources: ResourceAmounts;
@@ -34,8 +36,17 @@ export type SchedulerContact = { readonly schedulerFile: string } | { readonly a
 export interface ExecutorHandlers {
   /** Runs that ended well, with their encoded results (owned by the receiver). */
   ended(slot: number, results: readonly ExecutorResult[]): void;
-  /** A run that failed; the slot goes on. */
-  erred(slot: number, run: number, why: Failure, durationUs: number): void;
+  /**
+   * A run that failed; the slot goes on. `isTerminated`: by a SIGTERM that this worker did not send,
+   * and that it may get itself.
+   */
+  erred(
+    slot: number,
+    run: number,
+    why: Failure,
+    durationUs: number,
+    isTerminated?: boolean,
+  ): void;
   /**
    * A run waits for other tasks: the slot goes on with others, and this one ends by `ended` or
    * `erred` all the same, also where its thread or process ends; `interrupt` reaches it.

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import {
   EXIT_WITH_STDIN,
   formatBytes,
+  formatDuration,
   LIMITS,
   type Logger,
   type PreviousDeath,
@@ -16,6 +17,7 @@ import { DRAIN_TIMEOUT_MS, Lifetimes, type LeavingOptions } from '../lifetime.ts
 import type { WorkerEnd, WorkerOptions } from '../worker.ts';
 import { serveNannyPlugins } from './nanny-link.ts';
 import type { NannyPlugins } from './nanny-plugins.ts';
+import { FROZEN_MS, watchLife } from './life-sign.ts';
 import { residentBytes } from './resident-memory.ts';
 import { RestartPolicy, type DeathCause } from './restart-policy.ts';
 
@@ -49,6 +51,8 @@ export interface NannyOptions {
   /** Whether a worker that died is started again. */
   readonly isRestarting: boolean;
   readonly logger: Logger;
+  /** A worker that could run and gives no sign of life for so long is killed. @default 300_000 */
+  readonly frozenMs?: number;
   /**
    * Starts a worker process, whose end of standard input means: end.
    * @default this package's own, under the flags of this process
@@ -104,7 +108,12 @@ export class Nanny {
       process.stderr.write(text);
       watch.logTail = (watch.logTail + text).slice(-LOG_TAIL_LENGTH);
     });
-    const stopWatching = this.#watchMemory(child, watch);
+    const stopWatchingMemory = this.#watchMemory(child, watch);
+    const stopWatchingLife = this.#watchLife(child);
+    const stopWatching = (): void => {
+      stopWatchingMemory();
+      stopWatchingLife();
+    };
     // The worker may be gone before what it is told arrives.
     child.stdin?.on('error', () => {});
     child.once('error', (error) => {
@@ -215,6 +224,19 @@ export class Nanny {
     }
     logger.warn(`the worker ${how}, starting another`, { pid, delayMs });
     this.#timer = setTimeout(() => this.start(), delayMs);
+  }
+
+  /** Kills a worker whose main thread is stuck: its scheduler has given it up long before. */
+  #watchLife(child: ChildProcess): () => void {
+    const { logger, frozenMs = FROZEN_MS } = this.#options;
+    const onFrozen = (): void => {
+      const time = formatDuration(frozenMs);
+      logger.error(`the worker has given no sign of life for ${time}: killing it`, {
+        pid: child.pid,
+      });
+      child.kill('SIGKILL');
+    };
+    return watchLife(child, { frozenMs, onFrozen });
   }
 
   /** Kills a worker that takes too much memory. Returns what ends the watch. */

@@ -41,8 +41,8 @@ interface Active {
   process: RunningCommand | undefined;
   /** Why it was interrupted, if it was. */
   stopped: Failure | undefined;
-  /** Ends what copies its files. */
-  readonly abort: AbortController;
+  /** Ends what copies its files, where there are any. */
+  abort: AbortController | undefined;
 }
 
 interface CommandSlot {
@@ -51,7 +51,9 @@ interface CommandSlot {
 }
 
 /** How a run ended: with an encoded result or not. */
-type Outcome = { readonly value: Uint8Array } | { readonly failure: Failure };
+type Outcome =
+  | { readonly value: Uint8Array }
+  | { readonly failure: Failure; readonly isTerminated?: boolean };
 
 /**
  * Runs commands, one at a time in each slot, each in a process group of its own, without a shell.
@@ -160,7 +162,7 @@ export class CommandExecutor implements Executor {
       run: next.run,
       process: undefined,
       stopped: undefined,
-      abort: new AbortController(),
+      abort: undefined,
     };
     at.active = active;
     const running = this.#runOne(slot, at, active, this.#functions.get(next.fn)).finally(() => {
@@ -191,7 +193,7 @@ export class CommandExecutor implements Executor {
       return;
     }
     if ('value' in outcome) handlers.ended(slot, [{ run, value: outcome.value, durationUs }]);
-    else handlers.erred(slot, run, outcome.failure, durationUs);
+    else handlers.erred(slot, run, outcome.failure, durationUs, outcome.isTerminated);
     this.#next(slot, at);
   }
 
@@ -217,7 +219,8 @@ export class CommandExecutor implements Executor {
       return { value: encodeValue(result, { what: 'the result' }).bytes };
     } catch (error) {
       if (error instanceof CommandError) {
-        return fail('ERR_COMMAND', errorText(error), encodeError(error));
+        const isTerminated = error.signal === 'SIGTERM';
+        return { ...fail('ERR_COMMAND', errorText(error), encodeError(error)), isTerminated };
       }
       if (error instanceof FarmError) return fail(error.code, `${key}: ${error.message}`, null);
       return fail('ERR_INTERNAL', errorText(error), encodeError(error));
@@ -260,7 +263,9 @@ export class CommandExecutor implements Executor {
     const plan = stagePlan(spec.name, stage, argumentsOf(active.run), this.#cwd, at);
     // To bring files may take long, too.
     onStart();
+    active.abort = new AbortController();
     const { signal } = active.abort;
+    if (active.stopped !== undefined || this.#isClosed) active.abort.abort(stoppedError());
     const directory = await StagedDirectory.make(plan, at, this.#places, signal);
     let outputs: readonly string[];
     let result: CommandResult;
@@ -302,7 +307,11 @@ export class CommandExecutor implements Executor {
 
 function stop(active: Active): void {
   active.process?.stop();
-  active.abort.abort(new FarmError('ERR_CANCELLED', 'stopped'));
+  active.abort?.abort(stoppedError());
+}
+
+function stoppedError(): FarmError {
+  return new FarmError('ERR_CANCELLED', 'stopped');
 }
 
 function argumentsOf({ args, inputs }: ExecutorRun): readonly unknown[] {

@@ -22,8 +22,8 @@ export interface SpawnedCommandOptions {
 /** Whether a spawner can start this command; one with text for its standard input it cannot. */
 export function isSpawnable({ file, args, cwd, stdin }: CommandLine, env: Variables): boolean {
   if (stdin !== null || file === '') return false;
-  const texts = [file, cwd, ...args, ...env.map(([, value]) => value)];
-  return !texts.some((text) => text.includes('\0'));
+  if (hasNul(file) || hasNul(cwd) || args.some(hasNul)) return false;
+  return !env.some(([, value]) => hasNul(value));
 }
 
 /** One command that a spawner starts and ends. */
@@ -88,6 +88,10 @@ export class SpawnedCommand implements RunningCommand {
     }
     return spawnError(this.#line, cause);
   }
+}
+
+function hasNul(text: string): boolean {
+  return text.includes('\0');
 }
 
 function target(to: OutputTarget): string {

@@ -42,6 +42,9 @@ guardTasks({
   },
 });
 
+// Batch systems send it to all processes of a job. Whether a task may end is the worker's decision.
+process.on('SIGTERM', () => {});
+
 const reader = new FrameReader((header, body) => {
   // SAFE: the other end speaks only this.
   hear(header as ProcessBoundMessage, body);

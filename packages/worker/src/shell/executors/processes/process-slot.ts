@@ -207,7 +207,8 @@ export class ProcessSlot {
     const { variables = [] } = run.devices ?? {};
     const devices = JSON.stringify(variables);
     if (this.#devices !== undefined && this.#devices !== devices && this.#seceded.size === 0) {
-      // What a library found when it was loaded it does not look for again.
+      // What a library found when it was loaded it does not look for again. But a run that waits in
+      // the process would end with it: then variables alone have to do.
       this.#waiting.unshift(given);
       this.#isEnding = true;
       this.#process?.kill();

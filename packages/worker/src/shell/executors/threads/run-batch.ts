@@ -4,10 +4,19 @@ import { pieceStart, type RunsMessage } from './thread-messages.ts';
 /** Batches of this size are moved to the thread rather than copied. */
 const MOVED_BYTES_MIN = 16_384;
 
-/** Packs runs for a thread. Their bytes are copied, since a thread may write to what it gets. */
-export function packRuns(fn: number, first: number, runs: readonly ExecutorRun[]): RunsMessage {
+/**
+ * Packs runs for a thread. Their bytes are copied, since a thread may write to what it gets, but for
+ * inputs that are a run's own, where `movesApart`.
+ */
+export function packRuns(
+  fn: number,
+  first: number,
+  runs: readonly ExecutorRun[],
+  movesApart: boolean = false,
+): RunsMessage {
   const hasInputs = runs.some((run) => run.inputs.length > 0);
   const pieces = hasInputs ? runs.flatMap((run) => [run.args, ...run.inputs]) : runs.map(argsOf);
+  const apart = movesApart ? takeApart(runs, pieces) : null;
   const ends = new Float64Array(pieces.length);
   let end = 0;
   for (const [index, piece] of pieces.entries()) {
@@ -32,6 +41,7 @@ export function packRuns(fn: number, first: number, runs: readonly ExecutorRun[]
     devices: runs.some((run) => run.devices !== undefined) ? runs.map((run) => run.devices) : null,
     bytes,
     ends,
+    apart,
     inputCounts: hasInputs ? runs.map((run) => run.inputs.length) : null,
     announce: runs.some((run) => run.timeoutMs !== null),
   };
@@ -40,8 +50,30 @@ export function packRuns(fn: number, first: number, runs: readonly ExecutorRun[]
 /** What is to be moved along with a batch. */
 export function movedBuffers(batch: RunsMessage): ArrayBuffer[] {
   const { buffer, byteLength } = batch.bytes;
-  return byteLength >= MOVED_BYTES_MIN && buffer instanceof ArrayBuffer ? [buffer] : [];
+  const packed = byteLength >= MOVED_BYTES_MIN && buffer instanceof ArrayBuffer ? [buffer] : [];
+  const apart = [...(batch.apart?.values() ?? [])].flatMap((piece) => {
+    return piece.buffer instanceof ArrayBuffer ? [piece.buffer] : [];
+  });
+  return [...packed, ...apart];
 }
+
+/** Leaves an empty piece in place of each one that moves by itself. */
+function takeApart(
+  runs: readonly ExecutorRun[],
+  pieces: Uint8Array[],
+): Map<number, Uint8Array> | null {
+  if (!runs.some(({ movable }) => movable !== undefined)) return null;
+  const movable = new Set(runs.flatMap((run) => [...(run.movable ?? [])]));
+  const apart = new Map<number, Uint8Array>();
+  for (const [index, piece] of pieces.entries()) {
+    if (!movable.has(piece)) continue;
+    apart.set(index, piece);
+    pieces[index] = EMPTY;
+  }
+  return apart;
+}
+
+const EMPTY = new Uint8Array(0);
 
 /** Bytes of a run's arguments and inputs. */
 export function runBytes(run: ExecutorRun): number {

@@ -1,6 +1,12 @@
 /** Executes one run in a thread or process: decodes, calls, encodes. Nothing here ever throws. */
 import { FarmError, LIMITS } from '@farm/protocol/core';
-import { decodeValue, encodeError, encodeValue, errorText } from '@farm/protocol/value';
+import {
+  decodeValue,
+  encodeError,
+  encodeValue,
+  errorText,
+  takeResultArray,
+} from '@farm/protocol/value';
 
 import { RECORD_KINDS } from './run-lane.ts';
 import type { TaskFunction, TaskFunctions } from './task-functions.ts';
@@ -99,6 +105,8 @@ async function settled(value: PromiseLike<unknown>): Promise<Outcome> {
 
 function succeeded(value: unknown): Outcome {
   try {
+    const taken = takeResultArray(value);
+    if (taken !== undefined) return { kind: RECORD_KINDS.value, bytes: taken };
     return {
       kind: RECORD_KINDS.value,
       bytes: encodeValue(value, { what: 'the result', futures: false }).bytes,

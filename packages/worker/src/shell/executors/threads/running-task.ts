@@ -1,4 +1,5 @@
 import { FarmError, type ErrorCode, type ResourceAmounts } from '@farm/protocol/core';
+import { makeResultArray, type TypedArrayKind } from '@farm/protocol/value';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { format } from 'node:util';
 
@@ -83,6 +84,10 @@ export class RunningTask implements TaskContext {
     if (this.hasSeceded || this.isOver) return;
     this.hasSeceded = true;
     this.onSecede?.();
+  }
+
+  resultArray<A extends ArrayBufferView>(kind: TypedArrayKind<A>, length: number): A {
+    return makeResultArray(kind, length);
   }
 
   log(...words: readonly unknown[]): void {

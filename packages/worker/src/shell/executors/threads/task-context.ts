@@ -1,4 +1,5 @@
 import { FarmError, type ResourceAmounts } from '@farm/protocol/core';
+import type { TypedArrayKind } from '@farm/protocol/value';
 
 import type { SchedulerContact } from '../executor.ts';
 
@@ -34,6 +35,20 @@ export interface TaskContext {
    * effect.
    */
   secede(): void;
+  /**
+   * Makes a typed array that becomes the task's result without being copied: where the task returns
+   * it, all of it and by itself, its memory is handed over. It has no contents afterwards, so a task
+   * must not keep it. Any other array is copied, which takes its memory twice for a moment.
+   *
+   * @param kind - such as `Float64Array`
+   * @throws FarmError `ERR_ARGUMENT`
+   *
+   * @example
+   * const values = taskContext().resultArray(Float64Array, 32_000_000);
+   * for (let index = 0; index < values.length; index++) values[index] = Math.random();
+   * return values;
+   */
+  resultArray<A extends ArrayBufferView>(kind: TypedArrayKind<A>, length: number): A;
   /** Writes a line to the worker's log, with the key in front. */
   log(...words: readonly unknown[]): void;
   /**

@@ -120,7 +120,8 @@ async function work(): Promise<void> {
         surroundings.restore();
         const endedMs = performance.now();
         // The engine knows little of the weight of what such a task leaves behind.
-        const isLarge = outcome.bytes.byteLength >= COLLECT_BYTES;
+        const inputBytes = dropApart(batch, firstPiece, lastPiece);
+        const isLarge = Math.max(outcome.bytes.byteLength, inputBytes) >= COLLECT_BYTES;
         report(sequence, outcome, Math.min(0xffff_ffff, (endedMs - startedMs) * 1000));
         lane.pass(sequence);
         if (endedMs - notifiedMs > NOTIFY_AFTER_MS) notify(endedMs);
@@ -151,6 +152,17 @@ function goOnWithoutSlot(
     }
     if (!isWorking) retireIfHarmed();
   });
+}
+
+/** Forgets inputs of a run that moved here by themselves. Returns their bytes. */
+function dropApart({ apart }: RunsMessage, firstPiece: number, lastPiece: number): number {
+  let bytes = 0;
+  if (apart === null || apart === undefined) return bytes;
+  for (let piece = firstPiece; piece < lastPiece; piece++) {
+    bytes += apart.get(piece)?.byteLength ?? 0;
+    apart.delete(piece);
+  }
+  return bytes;
 }
 
 function asksForMemory({ resources }: RunsMessage, index: number): boolean {

@@ -62,6 +62,8 @@ export interface PackedRuns {
   readonly bytes: Uint8Array;
   /** Where each piece of `bytes` ends. Not 32 bit: inputs may be large. */
   readonly ends: Float64Array;
+  /** Pieces that are moved by themselves, by position; they are empty in `bytes`. @default none */
+  readonly apart?: Map<number, Uint8Array> | null;
 }
 
 /** Runs of one function, with consecutive sequence numbers. */
@@ -89,6 +91,8 @@ export function pieceStart(previousEnd: number): number {
 
 /** A piece of a batch, not copied. */
 export function batchPiece(batch: PackedRuns, piece: number): Uint8Array {
+  const apart = batch.apart?.get(piece);
+  if (apart !== undefined) return apart;
   return batch.bytes.subarray(pieceStart(batch.ends[piece - 1] ?? 0), batch.ends[piece]);
 }
 

@@ -395,7 +395,7 @@ export class ThreadSlot {
       const batch = this.#takeBatch(thread, head);
       if (batch.length === 0) return;
       this.#introduce(thread, head.fn);
-      const message = packRuns(head.fn, first, batch);
+      const message = packRuns(head.fn, first, batch, true);
       thread.post(message, movedBuffers(message));
       if (head.next === head.runs.length) this.#waiting.shift();
     }

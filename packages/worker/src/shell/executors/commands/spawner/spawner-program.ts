@@ -122,19 +122,22 @@ def signal_group(run, number):
         return True
 
 
-def candidates(file, env):
+def candidates(file, path):
     if b'/' in file:
-        return [file]
-    path = env.get(b'PATH', b'/bin:/usr/bin')
+        yield file
+        return
     known = found.get((path, file))
-    tried = [(part or b'.') + b'/' + file for part in path.split(b':')]
-    return tried if known is None else [known] + tried
+    if known is not None:
+        yield known
+    for part in path.split(b':'):
+        yield (part or b'.') + b'/' + file
 
 
 def spawn(argv, env, actions):
     file = argv[0]
+    places = env.get(b'PATH', b'/bin:/usr/bin')
     denied = None
-    for path in candidates(file, env):
+    for path in candidates(file, places):
         try:
             pid = execute(path, argv, env, actions)
         except (FileNotFoundError, NotADirectoryError):
@@ -143,19 +146,19 @@ def spawn(argv, env, actions):
             denied = error
             continue
         if path[:1] == b'/' and path != file:
-            found[(env.get(b'PATH', b'/bin:/usr/bin'), file)] = path
+            found[(places, file)] = path
         return pid
     raise denied or OSError(errno.ENOENT, 'not found')
 
 
 def execute(path, argv, env, actions):
-    options = dict(file_actions=actions, setsid=True, setsigmask=[], setsigdef=ignored)
     try:
-        return os.posix_spawn(path, argv, env, **options)
+        return os.posix_spawn(path, argv, env, file_actions=actions, setsid=True,
+                              setsigmask=(), setsigdef=ignored)
     except OSError as error:
         if error.errno != errno.ENOEXEC:
             raise
-        return os.posix_spawn(b'/bin/sh', [b'/bin/sh', path] + argv[1:], env, **options)
+    return execute(b'/bin/sh', [b'/bin/sh', path] + argv[1:], env, actions)
 
 
 def start(fields):

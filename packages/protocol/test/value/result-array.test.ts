@@ -1,0 +1,57 @@
+import { expect, test } from 'vitest';
+
+import { decodeValue, encodeValue } from '../../src/value/index.ts';
+import { makeResultArray, takeResultArray } from '../../src/value/result-array.ts';
+
+test.each([512, 513, 2_047, 2_048, 100_000, 300_000])(
+  'a result array of %d elements lies where it is encoded, as any other would be',
+  (length) => {
+    for (const array of [
+      makeResultArray(Float64Array, length),
+      makeResultArray(Uint8ClampedArray, length),
+      makeResultArray(Int16Array, length),
+    ]) {
+      array.forEach((_, index) => {
+        array[index] = index % 200;
+      });
+      if (array.byteLength < 4_096) continue;
+      const copy = encodeValue(array.slice()).bytes;
+      const bytes = takeResultArray(array);
+      expect(bytes?.buffer).toBe(array.buffer);
+      expect(Buffer.compare(bytes ?? new Uint8Array(), copy)).toBe(0);
+      expect(decodeValue(bytes ?? new Uint8Array())).toEqual(array);
+    }
+  },
+);
+
+test('bigints and floats of half size have result arrays, too', () => {
+  const array = makeResultArray(BigInt64Array, 1_000).fill(7n);
+  expect(decodeValue(takeResultArray(array) ?? new Uint8Array())).toEqual(array);
+});
+
+test('small ones, other arrays and what was taken before are encoded by copying', () => {
+  expect(takeResultArray(makeResultArray(Float64Array, 511))).toBeUndefined();
+  expect(takeResultArray(new Float64Array(1_000))).toBeUndefined();
+  expect(takeResultArray([1])).toBeUndefined();
+  const array = makeResultArray(Float64Array, 512);
+  expect(takeResultArray(array)?.byteLength).toBeGreaterThan(4_096);
+  expect(takeResultArray(array)).toBeUndefined();
+});
+
+test('part of another value it travels without what is before it', () => {
+  const array = makeResultArray(Float64Array, 1_000).fill(3);
+  expect(decodeValue(encodeValue({ array }).bytes)).toEqual({ array });
+  expect(decodeValue(encodeValue(array.subarray(1)).bytes)).toEqual(array.slice(1));
+});
+
+test('what is no typed array or no length is refused', () => {
+  const refused = expect.objectContaining({ code: 'ERR_ARGUMENT' });
+  // @ts-expect-error: no typed array
+  expect(() => makeResultArray(Map, 1_000)).toThrow(refused);
+  for (const length of [-1, 1.5, NaN]) {
+    expect(() => makeResultArray(Float64Array, length)).toThrow(refused);
+  }
+  expect(() => makeResultArray(Float64Array, 2 ** 40)).toThrow(
+    expect.objectContaining({ code: 'ERR_VALUE' }),
+  );
+});
