@@ -1,5 +1,4 @@
-/** Where the worker leaves what it executes, in the thread that executes it. */
-const TASK_CONTEXT: unique symbol = Symbol.for('farm.task');
+import { surroundingTask } from './inside-task.ts';
 
 /** The command this process is part of, if a worker started it. */
 const COMMAND_KEY = process.env['FARM_KEY'];
@@ -10,7 +9,7 @@ const COMMAND_KEY = process.env['FARM_KEY'];
  * ahead of other work.
  */
 export function currentTaskKey(): string | null {
-  // SAFE: the symbol is farm's own: what is stored under it is the worker's, or nothing.
-  const context = (globalThis as { [TASK_CONTEXT]?: { readonly key: string } })[TASK_CONTEXT];
-  return context?.key ?? (COMMAND_KEY === undefined || COMMAND_KEY === '' ? null : COMMAND_KEY);
+  return (
+    surroundingTask()?.key ?? (COMMAND_KEY === undefined || COMMAND_KEY === '' ? null : COMMAND_KEY)
+  );
 }
