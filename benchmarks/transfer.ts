@@ -47,7 +47,7 @@ const idleBytes = pids.map((pid) => peakBytes(pid));
 const tcpServer = spawn(process.execPath, [peerPath('tcp-copy.mjs'), 'serve', String(sizeBytes)], {
   stdio: ['pipe', 'pipe', 'inherit'],
 });
-const [tcpPort] = await once(createInterface(tcpServer.stdout), 'line');
+const [tcpPort]: readonly unknown[] = await once(createInterface(tcpServer.stdout), 'line');
 
 console.log(machineLine());
 const dask = startDask();
