@@ -268,6 +268,7 @@ describe('a spawner', () => {
     const [spawner = 0] = spawners();
     const directory = (): string => readlinkSync(`/proc/${spawner}/cwd`);
     await harness.until(() => directory() === '/', 'the spawner to leave the directory');
+    expect(spawners()).toEqual([spawner]);
   });
 
   test('ends with its executor', async ({ skip }) => {
