@@ -47,7 +47,8 @@ const idleBytes = pids.map((pid) => peakBytes(pid));
 const tcpServer = spawn(process.execPath, [peerPath('tcp-copy.mjs'), 'serve', String(sizeBytes)], {
   stdio: ['pipe', 'pipe', 'inherit'],
 });
-const [tcpPort] = await once(createInterface(tcpServer.stdout), 'line');
+const told: readonly unknown[] = await once(createInterface(tcpServer.stdout), 'line');
+const tcpPort = String(told[0]);
 
 console.log(machineLine());
 const dask = startDask();
@@ -135,7 +136,7 @@ async function transfer(): Promise<number> {
 }
 
 function rawCopy(): number {
-  const args = [peerPath('tcp-copy.mjs'), 'receive', String(tcpPort), String(sizeBytes), '1'];
+  const args = [peerPath('tcp-copy.mjs'), 'receive', tcpPort, String(sizeBytes), '1'];
   return Number(execFileSync(process.execPath, args, { encoding: 'utf8' }).trim());
 }
 

@@ -45,7 +45,7 @@ test('part of another value it travels without what is before it', () => {
 });
 
 test('what is no typed array or no length is refused', () => {
-  const refused = expect.objectContaining({ code: 'ERR_ARGUMENT' });
+  const refused: unknown = expect.objectContaining({ code: 'ERR_ARGUMENT' });
   // @ts-expect-error: no typed array
   expect(() => makeResultArray(Map, 1_000)).toThrow(refused);
   for (const length of [-1, 1.5, NaN]) {

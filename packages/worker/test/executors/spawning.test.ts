@@ -6,6 +6,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  readlinkSync,
   realpathSync,
   rmSync,
   writeFileSync,
@@ -183,6 +184,28 @@ describe.each(['auto', 'node'] as const)('commands started by %s', (commandSpawn
     process.kill(left, 'SIGKILL');
   });
 
+  test('one that closes its outputs and goes on has not ended', async () => {
+    await using harness = new Harness({ commandSpawner, slots: 2, cwd: aDirectory() });
+    const script = 'echo out; exec >&- 2>&-; while [ ! -e go ]; do sleep 0.01; done; exit 3';
+    const goesOn = harness.start(harness.command({ args: ['-c', script] }), [], { slot: 0 });
+    const go = harness.command({ args: ['-c', 'touch go'] });
+    await harness.end(harness.start(go, [], { slot: 1 }));
+    expect(thrown(await harness.failureOf(goesOn))).toMatchObject({ exitCode: 3, stdout: 'out\n' });
+  });
+
+  test('a directory that is made anew is the one it runs in', async () => {
+    const cwd = join(aDirectory(), 'cwd');
+    await using harness = new Harness({ commandSpawner });
+    const list = harness.command({ file: 'ls', cwd });
+    for (const name of ['one', 'two']) {
+      mkdirSync(cwd);
+      writeFileSync(join(cwd, name), '');
+      expect((await result(harness, list)).stdout).toBe(`${name}\n`);
+      rmSync(cwd, { recursive: true });
+    }
+    expect((await harness.failure(list)).message).toContain('does not exist');
+  });
+
   test('two commands at a time are stopped one by one', async () => {
     await using harness = new Harness({ commandSpawner, slots: 2 });
     const sleep = harness.command({ file: 'sleep', args: ['1000'] });
@@ -236,6 +259,16 @@ describe('a spawner', () => {
     await harness.until(() => !pids(path).some(isRunning), 'the command to end');
     expect((await result(harness, harness.command({ file: 'true' }))).exitCode).toBe(0);
     expect(spawners()).not.toContain(spawner);
+  });
+
+  test('does not stay in the directory of its last command', async ({ skip }) => {
+    if (!hasSpawner) skip('no usable Python');
+    await using harness = new Harness({ cwd: aDirectory() });
+    await result(harness, harness.command({ file: 'true' }));
+    const [spawner = 0] = spawners();
+    const directory = (): string => readlinkSync(`/proc/${spawner}/cwd`);
+    await harness.until(() => directory() === '/', 'the spawner to leave the directory');
+    expect(spawners()).toEqual([spawner]);
   });
 
   test('ends with its executor', async ({ skip }) => {

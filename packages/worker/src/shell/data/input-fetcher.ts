@@ -121,7 +121,7 @@ export class InputFetcher {
     sizeBytes: number,
     holders: readonly string[],
   ): Promise<Uint8Array> {
-    if (this.#closed !== undefined) throw this.#closed;
+    this.#throwIfClosed();
     const problems: string[] = [];
     const value: PartialValue = { bytes: new Uint8Array(sizeBytes), arrivedBytes: 0 };
     for (const holder of holders) {
@@ -131,7 +131,7 @@ export class InputFetcher {
       } catch (error) {
         problems.push(`${holder} to ${this.#options.name}: ${messageOf(error)}`);
       }
-      if (this.#closed !== undefined) throw this.#closed;
+      this.#throwIfClosed();
     }
     try {
       await this.#relay(task, value);
@@ -142,6 +142,10 @@ export class InputFetcher {
         cause: error,
       });
     }
+  }
+
+  #throwIfClosed(): void {
+    if (this.#closed !== undefined) throw this.#closed;
   }
 
   async #relay(task: number, { bytes, arrivedBytes }: PartialValue): Promise<void> {

@@ -1,5 +1,6 @@
-import type { Duplex } from 'node:stream';
 import { once } from 'node:events';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { crc32 } from 'node:zlib';
 
 import {
@@ -48,9 +49,7 @@ export class StreamServer {
     });
     let buffered = Buffer.alloc(0);
     let isServing = false;
-    if ('setTimeout' in socket && typeof socket.setTimeout === 'function') {
-      socket.setTimeout(IDLE_MS, () => socket.destroy());
-    }
+    if (socket instanceof Socket) socket.setTimeout(IDLE_MS, () => socket.destroy());
     socket.on('data', (bytes: Buffer) => {
       buffered = Buffer.concat([buffered, bytes]);
       // A request at a time: more than that is no peer of ours.
