@@ -23,7 +23,7 @@ export function addWorker(tables: Tables, session: string, hello: WorkerHello): 
   const { outbox } = tables;
   const refusal = findRefusal(tables, hello);
   if (refusal !== null) {
-    const worker = new WorkerState(session, hello, new ResourcePool([]), tables.nowMs);
+    const worker = new WorkerState(-1, session, hello, new ResourcePool([]), tables.nowMs);
     outbox.toWorker(worker, closeWorker(refusal));
     outbox.instruct({ do: 'drop-worker', worker: session, reason: refusal });
     return;
@@ -35,7 +35,9 @@ export function addWorker(tables: Tables, session: string, hello: WorkerHello): 
     removeWorker(tables, before, reason);
     outbox.instruct({ do: 'drop-worker', worker: before.session, reason });
   }
-  const worker = new WorkerState(session, hello, new ResourcePool(hello.resources), tables.nowMs);
+  const number = tables.freeWorkerNumbers.pop() ?? tables.nextWorker++;
+  const pool = new ResourcePool(hello.resources);
+  const worker = new WorkerState(number, session, hello, pool, tables.nowMs);
   tables.workers.set(session, worker);
   tables.workersByName.set(worker.name, worker);
   matchFreeWorker(tables, worker);
@@ -86,6 +88,9 @@ export function removeWorker(tables: Tables, worker: WorkerState, reason: string
   retireWorker(tables, worker);
   tables.workers.delete(worker.session);
   tables.workersByName.delete(worker.name);
+  tables.freeWorkerNumbers.push(worker.number);
+  // Whoever gets the number next was told nothing.
+  for (const fn of tables.functions.values()) fn.told.delete(worker.number);
   tables.awayWorkers.delete(worker);
   tables.outbox.forgetWorker(worker);
   if (tables.transfers.size > 0) endTransfersTo(tables, worker);

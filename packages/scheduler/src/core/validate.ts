@@ -214,6 +214,7 @@ function validateWorker(tables: Tables, worker: WorkerState): void {
   invariant(tables.workersByName.get(name) === worker, `${name} is not found by name`);
   const isAccepting = !worker.isLeaving && worker.away === null;
   invariant(tables.accepting.has(worker) === isAccepting, `${name}: accepting`);
+  invariant(worker.isAccepting === isAccepting, `${name}: takes runs`);
   invariant(tables.awayWorkers.has(worker) === (worker.away !== null), `${name}: away`);
   const isIdle = isAccepting && worker.threadsUsed < worker.nthreads;
   invariant(tables.idle.has(worker) === isIdle, `${name}: idle`);
