@@ -26,7 +26,7 @@ import { assign, recordOf } from './transitions.ts';
 import { fitsNow, isFit, isLong, loadOf } from './workload.ts';
 
 /** Idle workers that are compared for one task; beyond, whoever got a run last is looked at last. */
-const COMPARED_MAX = 16;
+const COMPARED_MAX = 4;
 /** Work, by the time of the transfers it spares, that a task waits for while all are busy. */
 const PATIENCE = 4;
 /** Idle workers on the host of an input that are considered. */
@@ -220,7 +220,7 @@ class PlacementPass {
   /** Workers with a free slot on the hosts of inputs. */
   #nearby({ hosts }: Holdings): WorkerState[] {
     const { idle } = this.#tables;
-    if (idle.hosts < 2) return [];
+    if (hosts === null || idle.hosts < 2) return [];
     const found: WorkerState[] = [];
     for (const host of hosts.keys()) {
       let left = NEARBY_MAX;
@@ -507,27 +507,32 @@ function takeBest(open: Requirement[]): {
 interface Holdings {
   readonly totalUs: number;
   readonly workers: ReadonlyMap<WorkerState, number>;
-  /** The same by host: what is there need not cross the network. */
-  readonly hosts: ReadonlyMap<string, number>;
+  /**
+   * The same by host, where that has other workers: what is there need not cross the network. Null
+   * for none.
+   */
+  readonly hosts: ReadonlyMap<string, number> | null;
   /** An input is used by more tasks than its holder has slots. */
   readonly isShared: boolean;
 }
 
 function holdings(tables: Tables, dependencies: readonly TaskState[]): Holdings {
   const workers = new Map<WorkerState, number>();
-  const hosts = new Map<string, number>();
+  let hosts: Map<string, number> | null = null;
   let totalUs = 0;
   let isShared = false;
   for (const dependency of dependencies) {
     const us = transferUs(tables, dependency);
     totalUs += us;
     let counted = 0;
-    const seen: string[] = [];
+    let seen: string[] | null = null;
     for (const holder of eachItem(dependency.holders)) {
-      const { host } = holder.hello;
       // A kept value is not fetched from anybody.
-      if (dependency.valueAt < 0 && !seen.includes(host)) {
-        hosts.set(host, (hosts.get(host) ?? 0) + us);
+      if (dependency.valueAt < 0 && !isAloneOnHost(holder)) {
+        const { host } = holder.hello;
+        hosts ??= new Map<string, number>();
+        seen ??= [];
+        if (!seen.includes(host)) hosts.set(host, (hosts.get(host) ?? 0) + us);
         seen.push(host);
       }
       workers.set(holder, (workers.get(holder) ?? 0) + us);
@@ -539,9 +544,15 @@ function holdings(tables: Tables, dependencies: readonly TaskState[]): Holdings 
   return { totalUs, workers, hosts, isShared };
 }
 
+/** Whether its host is known to have no other worker that takes runs. */
+function isAloneOnHost(worker: WorkerState): boolean {
+  return worker.isAccepting && worker.idleOnHost === null;
+}
+
 /** How much of the transfers a worker is spared: what it has, and most of what its host has. */
 function spared({ workers, hosts }: Holdings, worker: WorkerState): number {
   const hereUs = workers.get(worker) ?? 0;
+  if (hosts === null) return hereUs;
   const nearUs = hosts.get(worker.hello.host) ?? 0;
   return hereUs + NEAR_SHARE * Math.max(0, nearUs - hereUs);
 }

@@ -3,11 +3,11 @@ import type { WorkerState } from '../state.ts';
 /** Holes are kept until there are this many, and more than there are workers. */
 const HOLES_MIN = 64;
 
-/** Workers of one host, where it has several. */
+/** Workers of one host that has several. */
 interface Host {
   /** All that were let in, in order of arrival. */
   readonly workers: Set<WorkerState>;
-  /** Those of them with a free slot; not kept up to date while the host has but one worker. */
+  /** Those of them with a free slot. */
   readonly idle: Set<WorkerState>;
 }
 
@@ -22,7 +22,8 @@ export class IdleWorkers {
   /** Before it are holes. */
   #head = 0;
   #size = 0;
-  readonly #byHost = new Map<string, Host>();
+  /** Hosts of the workers that were let in; most have but one. */
+  readonly #byHost = new Map<string, Host | WorkerState>();
 
   get size(): number {
     return this.#size;
@@ -37,28 +38,32 @@ export class IdleWorkers {
   letIn(worker: WorkerState): void {
     const { host: name } = worker.hello;
     let host = this.#byHost.get(name);
-    if (host === undefined) {
+    if (host === undefined || host === worker) {
+      this.#byHost.set(name, worker);
+      return;
+    }
+    if (!('workers' in host)) {
+      const first = host;
       this.#byHost.set(name, (host = { workers: new Set(), idle: new Set() }));
+      this.#house(host, first);
     }
-    host.workers.add(worker);
-    if (host.workers.size === 1) return;
-    for (const other of host.workers) {
-      if (other.idleOnHost !== null) continue;
-      other.idleOnHost = host.idle;
-      if (this.has(other)) host.idle.add(other);
-    }
+    this.#house(host, worker);
   }
 
   /** A worker is never idle from now on. */
   shutOut(worker: WorkerState): void {
+    const { host: name } = worker.hello;
     this.delete(worker);
-    const host = this.#byHost.get(worker.hello.host);
     worker.idleOnHost = null;
-    if (host === undefined || !host.workers.delete(worker)) return;
-    if (host.workers.size === 0) this.#byHost.delete(worker.hello.host);
+    const host = this.#byHost.get(name);
+    if (host === worker) this.#byHost.delete(name);
+    if (host === undefined || !('workers' in host)) return;
+    host.workers.delete(worker);
     if (host.workers.size !== 1) return;
-    for (const last of host.workers) last.idleOnHost = null;
-    host.idle.clear();
+    for (const last of host.workers) {
+      last.idleOnHost = null;
+      this.#byHost.set(name, last);
+    }
   }
 
   has(worker: WorkerState): boolean {
@@ -69,8 +74,8 @@ export class IdleWorkers {
   on(name: string): Iterable<WorkerState> {
     const host = this.#byHost.get(name);
     if (host === undefined) return [];
-    if (host.workers.size > 1) return host.idle;
-    return [...host.workers].filter((worker) => this.has(worker));
+    if ('workers' in host) return host.idle;
+    return this.has(host) ? [host] : [];
   }
 
   /** Puts a worker that was let in at the end of the line, unless it is in it. */
@@ -114,6 +119,12 @@ export class IdleWorkers {
 
   *[Symbol.iterator](): Iterator<WorkerState> {
     for (const worker of this.#line) if (worker !== null) yield worker;
+  }
+
+  #house(host: Host, worker: WorkerState): void {
+    host.workers.add(worker);
+    worker.idleOnHost = host.idle;
+    if (this.has(worker)) host.idle.add(worker);
   }
 
   #compact(): void {
