@@ -9,26 +9,45 @@
  * fetch what they lack, and report what ended once a millisecond; what arrives within a millisecond
  * is handled together. Each task is counted from its submission until it is forgotten.
  *
- * Each row is a process of its own, in which the cluster has worked a while before it is measured:
- * functions are known everywhere, durations too. Its garbage is collected on the measured thread, so
- * that it counts, that of the played workers as well. CPU time is that of the thread, times the part
- * of the time that was spent inside the core. The least of the repeats is printed: whatever else the
- * machine does only adds to it.
+ * First each row is played once, and what the core was told is written down as it would arrive, in
+ * frames. Then it is told the same in a process of its own, which has nothing else to do: for each
+ * batch, frames are decoded, which is not counted, and the core handles the messages, which is. The
+ * rows take turns. The process runs under the flags of `farm-scheduler`; its garbage is collected on
+ * the measured thread: what falls into the core counts, what falls into decoding does not, and so
+ * each pays for what it makes. CPU time is that of the thread, times the part of the time that was
+ * spent inside the core. Before it is measured the cluster has worked a while: functions are known
+ * everywhere, durations too. The least of the repeats is printed: whatever else the machine does only
+ * adds to it.
  *
  * It fails where a task runs twice or never, where something is left behind, or where slots are free
  * while something is ready.
  */
 import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { machineLine } from './machine.ts';
 import type { Measured } from './scale/measure.ts';
+import type { Recorded } from './scale/record.ts';
 
 /** Busy slots, of those that could have been. */
 const UTILISATION_MIN = 0.98;
 /** What the cheapest and the dearest row are to differ by at most. */
 const AIM_RATIO = 1.3;
+const RECORD = fileURLToPath(new URL('scale/record.ts', import.meta.url));
 const MEASURE = fileURLToPath(new URL('scale/measure.ts', import.meta.url));
+/** Each row is measured as often, in turns. */
+const TURNS = 2;
+const SOURCES = '--conditions=@farm/source';
+/** Those of `farm-scheduler` that bear on speed, and those that let garbage be measured. */
+const MEASURE_FLAGS: readonly string[] = [
+  '--no-allocation-site-pretenuring',
+  '--min-semi-space-size=16',
+  '--single-threaded-gc',
+  '--expose-gc',
+];
 
 const isQuick = process.argv.includes('--quick');
 const rows: readonly (readonly [workers: number, tasks: number])[] = isQuick
@@ -50,54 +69,84 @@ const rows: readonly (readonly [workers: number, tasks: number])[] = isQuick
       [10_000, 1_000_000],
     ];
 
+interface Row extends Recorded {
+  readonly workers: number;
+  readonly tasks: number;
+  readonly path: string;
+  readonly us: number[];
+  readonly gcUs: number[];
+  heapPerTask: number;
+}
+
 console.log(machineLine());
-const measured = rows.map(([workers, tasks]) => measure(workers, tasks));
-const leastUs = Math.min(...measured.map(({ us }) => Math.min(...us)));
+const folder = mkdtempSync(join(tmpdir(), 'farm-scale-'));
+const measured: readonly Row[] = measureAll();
+const bestUs = ({ us }: Row): number => Math.min(...us);
+const leastUs = Math.min(...measured.map(bestUs));
 const heads = [
   'workers',
   'tasks',
   'µs/task',
   'ratio',
+  'gc µs/task',
   'busy',
   'heap B/task',
   'tasks/handle',
   'moved',
 ];
 console.log(heads.map((head) => head.padStart(12)).join(''));
-for (const {
-  workers,
-  tasks,
-  us,
-  utilisation,
-  heapPerTask,
-  tasksPerHandle,
-  movedPart,
-} of measured) {
-  const bestUs = Math.min(...us);
+for (const row of measured) {
   const cells = [
-    workers.toLocaleString('en'),
-    tasks.toLocaleString('en'),
-    bestUs.toFixed(1),
-    (bestUs / leastUs).toFixed(2),
-    `${(utilisation * 100).toFixed(1)} %`,
-    heapPerTask.toFixed(0),
-    tasksPerHandle.toFixed(1),
-    `${(movedPart * 100).toFixed(2)} %`,
+    row.workers.toLocaleString('en'),
+    row.tasks.toLocaleString('en'),
+    bestUs(row).toFixed(1),
+    (bestUs(row) / leastUs).toFixed(2),
+    Math.min(...row.gcUs).toFixed(1),
+    `${(row.utilisation * 100).toFixed(1)} %`,
+    row.heapPerTask.toFixed(0),
+    row.tasksPerHandle.toFixed(1),
+    `${(row.movedPart * 100).toFixed(2)} %`,
   ];
   console.log(cells.map((cell) => cell.padStart(12)).join(''));
 }
-const ratio = Math.max(...measured.map(({ us }) => Math.min(...us))) / leastUs;
+const ratio = Math.max(...measured.map(bestUs)) / leastUs;
 const verdict = ratio <= AIM_RATIO ? 'holds' : 'does not hold';
 console.log(`flat within ${AIM_RATIO}×: ${verdict}, ${ratio.toFixed(2)}×`);
 const idle = measured.find(({ utilisation }) => utilisation < UTILISATION_MIN);
 if (idle !== undefined) throw new Error(`slots of ${idle.workers} workers were left idle`);
 
-function measure(workers: number, tasks: number): Measured {
-  const repeats = isQuick ? 1 : Math.min(10, Math.max(2, Math.ceil(300_000 / tasks)));
-  const flags = ['--conditions=@farm/source', '--expose-gc', '--single-threaded-gc'];
-  const settings = [workers, tasks, repeats, isQuick ? 10_000 : 40_000].map(String);
-  const encoding = 'utf8';
-  const line = execFileSync(process.execPath, [...flags, MEASURE, ...settings], { encoding });
+function measureAll(): Row[] {
+  try {
+    const found = rows.map(([workers, tasks]) => recordRow(workers, tasks));
+    for (let turn = isQuick ? TURNS : 1; turn <= TURNS; turn++) {
+      for (const row of found) {
+        const { us, gcUs, heapPerTask } = measureRow(row);
+        row.us.push(...us);
+        row.gcUs.push(gcUs);
+        row.heapPerTask = heapPerTask;
+      }
+    }
+    return found;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Waves of a row: enough of small ones that what is measured is more than a moment. */
+function recordRow(workers: number, tasks: number): Row {
+  const waves = isQuick ? 1 : Math.min(10, Math.max(1, Math.ceil(200_000 / tasks)));
+  const path = join(folder, `${workers}-${tasks}`);
+  const settings = [path, workers, tasks, waves, isQuick ? 10_000 : 40_000].map(String);
+  // SAFE: what `record.ts` prints.
+  const recorded = JSON.parse(run([SOURCES, RECORD, ...settings])) as Recorded;
+  return { ...recorded, workers, tasks, path, us: [], gcUs: [], heapPerTask: 0 };
+}
+
+function measureRow({ path, tasks }: Row): Measured {
   // SAFE: what `measure.ts` prints.
-  return JSON.parse(line) as Measured;
+  return JSON.parse(run([SOURCES, ...MEASURE_FLAGS, MEASURE, path, String(tasks)])) as Measured;
+}
+
+function run(args: readonly string[]): string {
+  return execFileSync(process.execPath, args, { encoding: 'utf8' });
 }

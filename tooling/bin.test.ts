@@ -48,6 +48,8 @@ describe('the commands of the repository', () => {
         '--disable-proto=throw',
         '--disallow-code-generation-from-strings',
         '--conditions=@farm/source',
+        '--no-allocation-site-pretenuring',
+        '--min-semi-space-size=16',
       ],
     });
   });

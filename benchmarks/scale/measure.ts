@@ -1,56 +1,84 @@
 /**
- * One row of the table, in a process of its own: `measure.ts WORKERS TASKS REPEATS WARM_UP_TASKS`
- * prints a {@link Measured} as JSON.
+ * The core alone, told what was recorded: `measure.ts FILE TASKS` prints a {@link Measured} as JSON.
  */
-import { VirtualCluster } from './virtual-cluster.ts';
+import { GCProfiler } from 'node:v8';
+
+import { SchedulerCore } from '@farm/scheduler/core';
+
+import { playRecording } from './recording.ts';
 
 /** What one process measured. */
 export interface Measured {
-  readonly workers: number;
-  readonly tasks: number;
-  /** Microseconds of CPU time a task inside the core, of each repeat. */
+  /** Microseconds of CPU time a task inside the core, of each wave. */
   readonly us: readonly number[];
-  /** The least of the repeats: busy slots, of those that could have been. */
-  readonly utilisation: number;
+  /** Microseconds of garbage collection a task, inside the core and while messages are decoded. */
+  readonly gcUs: number;
   /** Bytes of heap a task, right after all are submitted and all garbage is collected. */
   readonly heapPerTask: number;
-  /** Microseconds inside the core for one worker that joins. */
-  readonly joinUs: number;
-  readonly tasksPerHandle: number;
-  /** Part of the tasks that were moved to another worker before they began. */
-  readonly movedPart: number;
 }
 
-const [workers = 10, tasks = 10_000, repeats = 1, warmUpTasks = 40_000] = process.argv
-  .slice(2)
-  .map(Number);
-
-const cluster = new VirtualCluster(workers, 1);
-const joinUs = (cluster.joinMs * 1_000) / workers;
-cluster.warmUp(warmUpTasks);
-globalThis.gc?.();
-const idleBytes = process.memoryUsage().heapUsed;
+const [path = '', tasksText = '1'] = process.argv.slice(2);
+const tasks = Number(tasksText);
+const core = new SchedulerCore({ id: 'scale', address: 'virtual', startedMs: 0 });
 const us: number[] = [];
-let utilisation = 1;
-let handles = 0;
-let moved = 0;
+const gcUs: number[] = [];
+let idleBytes = 0;
 let heapBytes = 0;
-for (let repeat = 1; repeat <= repeats; repeat++) {
-  const wave = cluster.run(tasks, repeat === repeats);
-  us.push((wave.coreMs * 1_000) / wave.tasks);
-  utilisation = Math.min(utilisation, wave.utilisation);
-  handles += wave.handles;
-  moved += wave.moved;
-  heapBytes = Math.max(heapBytes, (wave.heapBytes ?? idleBytes) - idleBytes);
-}
+let insideMs = 0;
+let pausedMs = 0;
+let pausedCpuMs = 0;
+let startMs = 0;
+let startCpuMs = 0;
+let collections: GCProfiler | undefined;
+
+playRecording(path, {
+  handle: (events, expected) => {
+    const fromMs = performance.now();
+    const { length } = core.handle(events);
+    insideMs += performance.now() - fromMs;
+    if (length !== expected) throw new Error(`${length} instructions, and ${expected} before`);
+  },
+  mark: (mark) => {
+    if (mark === 'wave-begins') {
+      idleBytes = heapUsed();
+      insideMs = 0;
+      pausedMs = 0;
+      pausedCpuMs = 0;
+      collections = new GCProfiler();
+      collections.start();
+      startCpuMs = cpuMs();
+      startMs = performance.now();
+    } else if (mark === 'submitted') {
+      if (collections === undefined || us.length > 0) return;
+      // Taken out of the first wave: the collection that is asked for here.
+      const fromMs = performance.now();
+      const fromCpuMs = cpuMs();
+      heapBytes = heapUsed() - idleBytes;
+      pausedMs += performance.now() - fromMs;
+      pausedCpuMs += cpuMs() - fromCpuMs;
+    } else {
+      // Of what this thread got of a processor, the core's part is its part of the time.
+      const spentMs = cpuMs() - startCpuMs - pausedCpuMs;
+      us.push((insideMs / (performance.now() - startMs - pausedMs)) * spentMs * (1_000 / tasks));
+      const found = collections?.stop()?.statistics ?? [];
+      gcUs.push(found.reduce((sum, { cost }) => sum + cost, 0) / tasks);
+    }
+  },
+});
+const { length } = [...us];
 const measured: Measured = {
-  workers,
-  tasks,
   us,
-  utilisation,
+  gcUs: Math.min(...gcUs.slice(length > 1 ? 1 : 0)),
   heapPerTask: heapBytes / tasks,
-  joinUs,
-  tasksPerHandle: (tasks * repeats) / handles,
-  movedPart: moved / (tasks * repeats),
 };
 console.log(JSON.stringify(measured));
+
+function cpuMs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1_000;
+}
+
+function heapUsed(): number {
+  globalThis.gc?.();
+  return process.memoryUsage().heapUsed;
+}

@@ -1,6 +1,6 @@
 /**
- * A scheduler core under load: workers and a client on a virtual clock, as cheap as they can be, so
- * that what is measured is the core. Whatever is due within one millisecond arrives as one batch.
+ * A scheduler core under load: workers and a client on a virtual clock. Whatever is due within one
+ * millisecond arrives as one batch.
  */
 import { defineFunction, finished, holding, release, stopped } from '@farm/protocol/core';
 import type { ClientMessage, Run, WorkerBoundMessage, WorkerMessage } from '@farm/protocol/core';
@@ -45,15 +45,18 @@ interface VirtualWorker {
 /** What running some tasks took. */
 export interface Wave {
   readonly tasks: number;
-  /** CPU time inside the core, garbage collection included, milliseconds. */
-  readonly coreMs: number;
   /** Busy slots, of those that could have been: slots, or less where less was ready. */
   readonly utilisation: number;
   readonly virtualMs: number;
   readonly handles: number;
-  /** Heap at the moment when everything was submitted; null where it was not asked for. */
-  readonly heapBytes: number | null;
   readonly moved: number;
+}
+
+/** Is told what the core is told, and how much it answered. */
+export interface Listener {
+  handled(events: readonly SchedulerEvent[], instructions: number): void;
+  /** All tasks of a wave are submitted. */
+  submitted(): void;
 }
 
 /** See above. Throws where a task ran twice or never, or where something is left at the end. */
@@ -74,16 +77,14 @@ export class VirtualCluster {
   /** Slots that are busy until the next step, and tasks that could use more. */
   #lastBusy = 0;
   #lastReady = 0;
-  /** Wall-clock time inside the core. */
-  #insideMs = 0;
   /** Scheduler's numbers of tasks that ended. */
   #seen = new Uint8Array(1_024);
   /** Client's ids that wait for a result. */
   readonly #wanted = new Set<number>();
-  /** What joining took, milliseconds of wall-clock time inside the core. */
-  readonly joinMs: number;
+  readonly #listener: Listener;
 
-  constructor(workers: number, seed: number) {
+  constructor(workers: number, seed: number, listener: Listener) {
+    this.#listener = listener;
     this.#slots = workers * SLOTS;
     this.#seed = seed;
     this.#graphs = new RandomGraphs(seed);
@@ -97,7 +98,6 @@ export class VirtualCluster {
     for (const { name } of WORKS) this.#say(defineFunction(name, name, new Uint8Array(100)));
     for (let index = 0; index < workers; index++) this.#join(`worker-${index}`);
     this.#handle();
-    this.joinMs = this.#insideMs;
   }
 
   /** Every worker learns every function, the core every duration, and the compiler its work. */
@@ -108,21 +108,17 @@ export class VirtualCluster {
     for (const id of graph.outputs) this.#wanted.add(id);
     this.#handle();
     while (this.#wanted.size > 0) this.#step();
-    this.run(Math.ceil(tasksMin / 2), false);
+    this.run(Math.ceil(tasksMin / 2));
   }
 
   /** Submits graphs of that many tasks, runs and releases them. */
-  run(tasks: number, measuresHeap: boolean): Wave {
+  run(tasks: number): Wave {
     const first = this.#graphs.tasks;
     const end = first + tasks;
     const before = { ended: this.#ended, handles: this.#handles, moved: this.#moved() };
     const startMs = this.#nowMs;
-    this.#insideMs = 0;
-    const wallMs = performance.now();
-    const cpu = process.threadCpuUsage();
     let busyMs = 0;
     let usableMs = 0;
-    let heapBytes: number | null = null;
     while (this.#graphs.tasks < end || this.#wanted.size > 0) {
       const isSubmitting = this.#graphs.tasks < end;
       if (isSubmitting) this.#submit(end);
@@ -131,22 +127,16 @@ export class VirtualCluster {
       const passedMs = this.#nowMs - fromMs;
       busyMs += this.#lastBusy * passedMs;
       usableMs += Math.min(this.#slots, this.#lastBusy + this.#lastReady) * passedMs;
-      if (isSubmitting && this.#graphs.tasks >= end && measuresHeap) heapBytes = heapUsed();
+      if (isSubmitting && this.#graphs.tasks >= end) this.#listener.submitted();
     }
-    const spent = process.threadCpuUsage(cpu);
-    // Of what this thread got of a processor, the core's part is its part of the time.
-    const cpuMs = (spent.user + spent.system) / 1_000;
-    const coreMs = (this.#insideMs / (performance.now() - wallMs)) * cpuMs;
     this.#drain();
     const ended = this.#ended - before.ended;
     if (ended !== tasks) throw new Error(`${ended} tasks ended of ${tasks}`);
     return {
       tasks,
-      coreMs,
       utilisation: busyMs / usableMs,
       virtualMs: this.#nowMs - startMs,
       handles: this.#handles - before.handles,
-      heapBytes,
       moved: this.#moved() - before.moved,
     };
   }
@@ -232,9 +222,8 @@ export class VirtualCluster {
   #handle(): void {
     const events = this.#events;
     this.#events = [];
-    const startMs = performance.now();
     const instructions = this.#core.handle(events);
-    this.#insideMs += performance.now() - startMs;
+    this.#listener.handled(events, instructions.length);
     this.#handles += 1;
     for (const instruction of instructions) {
       if (instruction.do === 'to-worker') {
@@ -376,9 +365,4 @@ function report(ended: readonly ToldRun[]): WorkerMessage {
     ends,
     durationsUs: ended.map(({ work }) => work.meanMs * 1_000),
   });
-}
-
-function heapUsed(): number {
-  globalThis.gc?.();
-  return process.memoryUsage().heapUsed;
 }

@@ -25,8 +25,7 @@ export function defineFunction(
 
 /** Tells a worker about a function, unless it was told. */
 export function tellFunction(tables: Tables, worker: WorkerState, fn: FunctionState): void {
-  if (worker.functions.has(fn.number)) return;
-  worker.functions.add(fn.number);
+  if (!fn.told.add(worker.number)) return;
   tables.outbox.toWorker(worker, defineWorkerFunction(fn.number, fn.name, fn.spec));
 }
 
@@ -36,7 +35,7 @@ export function forgetUnused(tables: Tables, fn: FunctionState): void {
   tables.functions.delete(fn.hash);
   fn.prefix.functions -= 1;
   for (const worker of tables.workers.values()) {
-    if (!worker.functions.delete(fn.number)) continue;
+    if (!fn.told.has(worker.number)) continue;
     tables.outbox.toWorker(worker, forgetFunctions([fn.number]));
   }
 }

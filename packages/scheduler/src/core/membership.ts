@@ -24,7 +24,7 @@ export function addWorker(tables: Tables, session: string, hello: WorkerHello): 
   const { outbox } = tables;
   const refusal = findRefusal(tables, hello);
   if (refusal !== null) {
-    const worker = new WorkerState(session, hello, new ResourcePool([]), tables.nowMs);
+    const worker = new WorkerState(-1, session, hello, new ResourcePool([]), tables.nowMs);
     outbox.toWorker(worker, closeWorker(refusal));
     outbox.instruct({ do: 'drop-worker', worker: session, reason: refusal });
     return;
@@ -36,7 +36,8 @@ export function addWorker(tables: Tables, session: string, hello: WorkerHello): 
     removeWorker(tables, before, reason);
     outbox.instruct({ do: 'drop-worker', worker: before.session, reason });
   }
-  const worker = new WorkerState(session, hello, poolOf(hello), tables.nowMs);
+  const number = tables.freeWorkerNumbers.pop() ?? tables.nextWorker++;
+  const worker = new WorkerState(number, session, hello, poolOf(hello), tables.nowMs);
   tables.workers.set(session, worker);
   tables.workersByName.set(worker.name, worker);
   preparePlugins(tables, worker);
@@ -96,6 +97,9 @@ export function removeWorker(tables: Tables, worker: WorkerState, reason: string
   retireWorker(tables, worker);
   tables.workers.delete(worker.session);
   tables.workersByName.delete(worker.name);
+  tables.freeWorkerNumbers.push(worker.number);
+  // Whoever gets the number next was told nothing.
+  for (const fn of tables.functions.values()) fn.told.delete(worker.number);
   tables.awayWorkers.delete(worker);
   tables.pausedWorkers.delete(worker);
   tables.outbox.forgetWorker(worker);

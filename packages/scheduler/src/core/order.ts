@@ -11,6 +11,7 @@ import { firstItem, itemCount } from './collections/one-or-many.ts';
 import { QueueEntry } from './state.ts';
 import type { Block, ClientState, TaskState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
+import { isFit } from './workload.ts';
 
 /** Dependents of a finished task beyond which it is common property: nothing is hastened for it. */
 const DEPENDENTS_MAX = 8;
@@ -140,7 +141,7 @@ function hasten(dependent: TaskState, haste: Haste, budget: number): number {
       const { homes } = input.block;
       if (input.entry === null && homes !== null) {
         // What is used together directly is best made in one place.
-        const isThere = holder !== undefined && input.block.requirement.fits.has(holder);
+        const isThere = holder !== undefined && isFit(holder, input.block.requirement);
         if (dependent === first && isThere) homes.hastenOn(holder, input.index);
         else homes.hasten(input.index);
         continue;

@@ -23,10 +23,10 @@ import { placeMoved } from './stealing.ts';
 import type { Tables } from './tables.ts';
 import { transferUs } from './transfer.ts';
 import { assign, recordOf } from './transitions.ts';
-import { fitsNow, isLong, loadOf } from './workload.ts';
+import { fitsNow, isFit, isLong, loadOf } from './workload.ts';
 
 /** Idle workers that are compared for one task; beyond, whoever got a run last is looked at last. */
-const COMPARED_MAX = 16;
+const COMPARED_MAX = 4;
 /** Work, by the time of the transfers it spares, that a task waits for while all are busy. */
 const PATIENCE = 4;
 /** Idle workers on the host of an input that are considered. */
@@ -220,7 +220,7 @@ class PlacementPass {
   /** Workers with a free slot on the hosts of inputs. */
   #nearby({ hosts }: Holdings): WorkerState[] {
     const { idle } = this.#tables;
-    if (idle.hosts < 2) return [];
+    if (hosts === null || idle.hosts < 2) return [];
     const found: WorkerState[] = [];
     for (const host of hosts.keys()) {
       let left = NEARBY_MAX;
@@ -235,7 +235,7 @@ class PlacementPass {
 
   /** Whether a task of the block may be put behind what a worker does already. */
   #mayWait(worker: WorkerState, { requirement }: Block): boolean {
-    if (!requirement.fits.has(worker)) return false;
+    if (!isFit(worker, requirement)) return false;
     if (fitsNow(worker, requirement)) return !this.#isReserved(worker, requirement);
     if (this.#isReserved(worker)) return false;
     return requirement.isPlain && !this.#hasWaiting(worker);
@@ -276,7 +276,7 @@ class PlacementPass {
     for (const partner of partnersOf(task)) {
       const worker = firstItem(partner.holders) ?? partner.assignment?.worker;
       if (worker === undefined || worker === task.trouble?.avoided) continue;
-      if (!this.#tables.accepting.has(worker) || !this.#hasRoom(worker, block)) continue;
+      if (!worker.isAccepting || !this.#hasRoom(worker, block)) continue;
       if (fitsNow(worker, block.requirement) || !this.#floods(block, index)) return worker;
     }
     return null;
@@ -322,7 +322,8 @@ class PlacementPass {
     let last: WorkerState | null = null;
     let bestLoad = 0;
     let compared = 0;
-    for (const worker of this.#tables.idle) {
+    const { idle } = this.#tables;
+    for (let worker = idle.from(0); worker !== undefined; worker = idle.from(worker.idleAt + 1)) {
       if (isAnyBlocked && this.#isReserved(worker, requirement)) continue;
       if (worker === avoided) {
         last = worker;
@@ -388,14 +389,14 @@ class PlacementPass {
 
   #hasRoom(worker: WorkerState, block: Block): boolean {
     const { requirement } = block;
-    if (!requirement.fits.has(worker)) return false;
+    if (!isFit(worker, requirement)) return false;
     if (fitsNow(worker, requirement)) return !this.#isReserved(worker, requirement);
     return requirement.isPlain && this.#roomAhead(worker, block) > 0;
   }
 
   /** How many more plain tasks of the block a worker may have, free slots included. */
   #roomAhead(worker: WorkerState, { requirement, fn, rerunOnLoss }: Block): number {
-    if (!requirement.fits.has(worker) || this.#isReserved(worker)) return 0;
+    if (!isFit(worker, requirement) || this.#isReserved(worker)) return 0;
     const free = worker.nthreads - worker.threadsUsed;
     // Who waits for a slot here gets the next one; what is sent ahead would take it.
     // Nobody could tell whether what was sent ahead had started when a worker is lost.
@@ -413,6 +414,15 @@ class PlacementPass {
    * already, by slots, so that the last tasks end everywhere at about one time.
    */
   #share(worker: WorkerState, requirement: Requirement): number {
+    if (requirement.id === '') {
+      if (worker.sharePass !== this.#number) {
+        const { slots, ready } = requirement;
+        const { processing } = this.#tables.counts;
+        worker.sharePass = this.#number;
+        worker.shareEnd = Math.ceil(((ready + processing) * worker.nthreads) / slots);
+      }
+      return worker.shareEnd - worker.runs.size;
+    }
     this.#shareEnds ??= new Map<Requirement, Map<WorkerState, number>>();
     let ends = this.#shareEnds.get(requirement);
     if (ends === undefined) {
@@ -421,12 +431,8 @@ class PlacementPass {
     }
     let end = ends.get(worker);
     if (end === undefined) {
-      const { slots, ready, id } = requirement;
-      const { processing } = this.#tables.counts;
-      end =
-        id === ''
-          ? Math.ceil(((ready + processing) * worker.nthreads) / slots)
-          : worker.runs.size + Math.ceil((ready * worker.nthreads) / slots);
+      const { slots, ready } = requirement;
+      end = worker.runs.size + Math.ceil((ready * worker.nthreads) / slots);
       ends.set(worker, end);
     }
     return end - worker.runs.size;
@@ -501,27 +507,32 @@ function takeBest(open: Requirement[]): {
 interface Holdings {
   readonly totalUs: number;
   readonly workers: ReadonlyMap<WorkerState, number>;
-  /** The same by host: what is there need not cross the network. */
-  readonly hosts: ReadonlyMap<string, number>;
+  /**
+   * The same by host, where that has other workers: what is there need not cross the network. Null
+   * for none.
+   */
+  readonly hosts: ReadonlyMap<string, number> | null;
   /** An input is used by more tasks than its holder has slots. */
   readonly isShared: boolean;
 }
 
 function holdings(tables: Tables, dependencies: readonly TaskState[]): Holdings {
   const workers = new Map<WorkerState, number>();
-  const hosts = new Map<string, number>();
+  let hosts: Map<string, number> | null = null;
   let totalUs = 0;
   let isShared = false;
   for (const dependency of dependencies) {
     const us = transferUs(tables, dependency);
     totalUs += us;
     let counted = 0;
-    const seen: string[] = [];
+    let seen: string[] | null = null;
     for (const holder of eachItem(dependency.holders)) {
-      const { host } = holder.hello;
       // A kept value is not fetched from anybody.
-      if (dependency.valueAt < 0 && !seen.includes(host)) {
-        hosts.set(host, (hosts.get(host) ?? 0) + us);
+      if (dependency.valueAt < 0 && !isAloneOnHost(holder)) {
+        const { host } = holder.hello;
+        hosts ??= new Map<string, number>();
+        seen ??= [];
+        if (!seen.includes(host)) hosts.set(host, (hosts.get(host) ?? 0) + us);
         seen.push(host);
       }
       workers.set(holder, (workers.get(holder) ?? 0) + us);
@@ -533,9 +544,15 @@ function holdings(tables: Tables, dependencies: readonly TaskState[]): Holdings 
   return { totalUs, workers, hosts, isShared };
 }
 
+/** Whether its host is known to have no other worker that takes runs. */
+function isAloneOnHost(worker: WorkerState): boolean {
+  return worker.isAccepting && worker.idleOnHost === null;
+}
+
 /** How much of the transfers a worker is spared: what it has, and most of what its host has. */
 function spared({ workers, hosts }: Holdings, worker: WorkerState): number {
   const hereUs = workers.get(worker) ?? 0;
+  if (hosts === null) return hereUs;
   const nearUs = hosts.get(worker.hello.host) ?? 0;
   return hereUs + NEAR_SHARE * Math.max(0, nearUs - hereUs);
 }

@@ -160,6 +160,7 @@ export function endTransfersTo(tables: Tables, worker: WorkerState): void {
 export function forgetCopies(tables: Tables, task: TaskState): void {
   tables.copiesWanted.delete(task);
   tables.surplus.delete(task);
+  if (tables.transfers.size === 0) return;
   for (const to of [...(tables.transfers.get(task)?.keys() ?? [])]) {
     endTransfer(tables, task, to, 'the result is gone');
   }

@@ -32,29 +32,32 @@ export function fromUnits(units: number): number {
 
 /** What a worker declared, and how much of it is assigned. */
 export class ResourcePool {
-  readonly #capacity = new Map<string, number>();
-  readonly #used = new Map<string, number>();
+  /** Null where nothing is declared: most workers have no more than their threads. */
+  readonly #capacity: Map<string, number> | null;
+  /** Null until something is assigned. */
+  #used: Map<string, number> | null = null;
 
   /** Adds up amounts of the same name; senseless ones count as nothing. */
   constructor(amounts: ResourceAmounts) {
+    this.#capacity = amounts.length === 0 ? null : new Map<string, number>();
     for (const [name, amount] of amounts) {
-      this.#capacity.set(name, (this.#capacity.get(name) ?? 0) + (toUnits(amount) ?? 0));
+      this.#capacity?.set(name, this.capacity(name) + (toUnits(amount) ?? 0));
     }
   }
 
   /** Units declared. */
   capacity(name: string): number {
-    return this.#capacity.get(name) ?? 0;
+    return this.#capacity?.get(name) ?? 0;
   }
 
   /** Units assigned. */
   used(name: string): number {
-    return this.#used.get(name) ?? 0;
+    return this.#used?.get(name) ?? 0;
   }
 
   /** Names of all that was declared. */
   names(): Iterable<string> {
-    return this.#capacity.keys();
+    return this.#capacity?.keys() ?? [];
   }
 
   /** Whether the needs fit into what was declared. */
@@ -72,14 +75,15 @@ export class ResourcePool {
   }
 
   take(needs: readonly ResourceNeed[]): void {
+    this.#used ??= new Map<string, number>();
     for (const { name, units } of needs) this.#used.set(name, this.used(name) + units);
   }
 
   giveBack(needs: readonly ResourceNeed[]): void {
     for (const { name, units } of needs) {
       const left = this.used(name) - units;
-      if (left === 0) this.#used.delete(name);
-      else this.#used.set(name, left);
+      if (left === 0) this.#used?.delete(name);
+      else this.#used?.set(name, left);
     }
   }
 }

@@ -17,6 +17,7 @@ import type {
 } from '@farm/protocol/core';
 
 import { AscendingMap } from './collections/ascending-map.ts';
+import { BitSet } from './collections/bit-set.ts';
 import { NumberedSet } from './collections/numbered-set.ts';
 import type { OneOrMany } from './collections/one-or-many.ts';
 import type { RangeTable } from './collections/range-table.ts';
@@ -48,6 +49,8 @@ export class FunctionState {
   readonly definers: Set<ClientState> = new Set();
   /** Blocks that run it. With no definer and no block it is forgotten. */
   blocks = 0;
+  /** The workers that were told of it, by their numbers. */
+  readonly told: BitSet = new BitSet();
 
   constructor(number: number, hash: string, name: string, spec: Uint8Array, prefix: Prefix) {
     this.number = number;
@@ -352,16 +355,27 @@ export class WorkerState {
   occupancyUs = 0;
   /** It has more runs than slots. */
   isLoaded = false;
+  /** It is among `Tables.accepting`. */
+  isAccepting = false;
+  /** It is among `Tables.dirty`. */
+  isDirty = false;
+  /** Its place in the line of `Tables.idle`; -1 where it is not in it. */
+  idleAt = -1;
+  /** The idle workers of its host, where there are several; see `idle-workers.ts`. */
+  idleOnHost: Set<WorkerState> | null = null;
   /** Number of the last placement pass that gave it something, or looked whether it may. */
   pass = 0;
+  /** The last pass that gave it a share of the plain tasks, and at how many runs it has that. */
+  sharePass = 0;
+  shareEnd = 0;
+  /** Its own among all that are connected; those of workers that are gone are given again. */
+  readonly number: number;
   /** Runs that are not over, given up ones too, in order of assignment. */
   readonly runs: AscendingMap<Assignment> = new AscendingMap();
   readonly holds: NumberedSet<TaskState> = new NumberedSet();
   /** What is to be said to it, see `outbox.ts`; null for nothing. */
   outgoing: WorkerLine | null = null;
   heardMs: number;
-  /** Numbers of functions it was told. */
-  readonly functions: Set<number> = new Set();
   /** The session's name, chosen by the shell. */
   readonly session: string;
   readonly hello: WorkerHello;
@@ -397,7 +411,14 @@ export class WorkerState {
   readonly plugins: PluginDuties = new PluginDuties();
   metrics: WorkerMetrics | null = null;
 
-  constructor(session: string, hello: WorkerHello, pool: ResourcePool, nowMs: number) {
+  constructor(
+    number: number,
+    session: string,
+    hello: WorkerHello,
+    pool: ResourcePool,
+    nowMs: number,
+  ) {
+    this.number = number;
     this.session = session;
     this.hello = hello;
     this.name = hello.name;

@@ -1,3 +1,4 @@
+import { DirtyWorkers } from './collections/dirty-workers.ts';
 import { Heap } from './collections/heap.ts';
 import { IdleWorkers } from './collections/idle-workers.ts';
 import { RangeTable } from './collections/range-table.ts';
@@ -59,11 +60,14 @@ export class Tables {
   /** Those of `accepting` with a free slot; whoever got a run last comes last. */
   readonly idle: IdleWorkers = new IdleWorkers();
   /** Workers with room that placement has not looked at. */
-  readonly dirty: Set<WorkerState> = new Set();
+  readonly dirty: DirtyWorkers = new DirtyWorkers();
   /** Those of `accepting` with more runs than slots. */
   readonly loaded: Set<WorkerState> = new Set();
   /** Those of `accepting` with runs that should have begun, see `stalled.ts`. */
   readonly stalled: Set<WorkerState> = new Set();
+  /** Numbers below `nextWorker` that no worker has. */
+  readonly freeWorkerNumbers: number[] = [];
+  nextWorker = 0;
   /** Placement passes so far. */
   passes = 0;
   /** Slots of the accepting workers. */

@@ -218,6 +218,7 @@ function validateWorker(tables: Tables, worker: WorkerState): void {
   const isAccepting = canTakeRuns(worker);
   invariant(tables.accepting.has(worker) === isAccepting, `${name}: accepting`);
   invariant(tables.pausedWorkers.has(worker) === worker.isPaused, `${name}: paused`);
+  invariant(worker.isAccepting === isAccepting, `${name}: takes runs`);
   invariant(tables.awayWorkers.has(worker) === (worker.away !== null), `${name}: away`);
   const isIdle = isAccepting && worker.threadsUsed < worker.nthreads;
   invariant(tables.idle.has(worker) === isIdle, `${name}: idle`);

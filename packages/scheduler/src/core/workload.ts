@@ -63,7 +63,7 @@ function freeSlots(tables: Tables, assignment: Assignment): void {
 }
 
 function showRoom(tables: Tables, worker: WorkerState): void {
-  if (!tables.accepting.has(worker)) return;
+  if (!worker.isAccepting) return;
   updateIdle(tables, worker);
   tables.dirty.add(worker);
   tables.needsPlacement = true;
@@ -78,6 +78,8 @@ export function canTakeRuns(worker: WorkerState): boolean {
 /** Begins to give the worker runs. */
 export function acceptRuns(tables: Tables, worker: WorkerState): void {
   tables.accepting.add(worker);
+  worker.isAccepting = true;
+  tables.idle.letIn(worker);
   tables.slots += worker.nthreads;
   tables.stealAtMs = 0;
   updateIdle(tables, worker);
@@ -94,12 +96,19 @@ export function refuseRuns(tables: Tables, worker: WorkerState): void {
 /** Gives the worker no runs until {@link acceptRuns}. */
 export function pauseRuns(tables: Tables, worker: WorkerState): void {
   if (!tables.accepting.delete(worker)) return;
+  worker.isAccepting = false;
   tables.slots -= worker.nthreads;
-  tables.idle.delete(worker);
+  tables.idle.shutOut(worker);
   tables.loaded.delete(worker);
   tables.stalled.delete(worker);
   worker.isLoaded = false;
   tables.dirty.delete(worker);
+}
+
+/** Whether the worker takes runs, and could run a task of the requirement when empty. */
+export function isFit(worker: WorkerState, { id, fits }: Requirement): boolean {
+  // All that take runs have a slot.
+  return id === '' ? worker.isAccepting : fits.has(worker);
 }
 
 /** Whether a task could start there now. */

@@ -5,27 +5,27 @@ const DELETED_MIN = 16;
  * A map whose keys are numbers that only ever grow, in order of insertion. It costs less than a
  * `Map`, above all in garbage: a `Map` makes itself a new table after so many deletions, and the old
  * table, once it has grown old, keeps the new one and what was in it alive until the next full
- * garbage collection, and so on from table to table.
+ * garbage collection, and so on from table to table. Keys and items lie side by side: of thousands of
+ * such maps, each is looked at now and then.
  */
 export class AscendingMap<T extends object> {
-  readonly #keys: number[] = [];
-  readonly #items: (T | null)[] = [];
-  /** Entries before it are deleted. */
+  /** By turns a key and its item, which is null once it is deleted. */
+  readonly #entries: (number | T | null)[] = [];
+  /** Entries before it are deleted; a place in `#entries`. */
   #head = 0;
   #deleted = 0;
 
   get size(): number {
-    return this.#keys.length - this.#deleted;
+    return this.#entries.length / 2 - this.#deleted;
   }
 
   /** Adds an entry; its key is above all that were added before. */
   set(key: number, item: T): void {
-    this.#keys.push(key);
-    this.#items.push(item);
+    this.#entries.push(key, item);
   }
 
   get(key: number): T | undefined {
-    return this.#items[this.#find(key)] ?? undefined;
+    return this.#item(this.#find(key)) ?? undefined;
   }
 
   has(key: number): boolean {
@@ -35,54 +35,63 @@ export class AscendingMap<T extends object> {
   /** Takes an entry out. Tells whether it was there. */
   delete(key: number): boolean {
     const at = this.#find(key);
-    const items = this.#items;
-    if ((items[at] ?? null) === null) return false;
-    items[at] = null;
+    const entries = this.#entries;
+    if (at < 0 || entries[at + 1] === null) return false;
+    entries[at + 1] = null;
     this.#deleted += 1;
-    while (this.#head < items.length && items[this.#head] === null) this.#head += 1;
-    if (this.#deleted === items.length) this.clear();
-    else if (this.#deleted > DELETED_MIN && this.#deleted * 2 > items.length) this.#compact();
+    while (this.#head < entries.length && entries[this.#head + 1] === null) this.#head += 2;
+    if (this.#deleted * 2 === entries.length) this.clear();
+    else if (this.#deleted > DELETED_MIN && this.#deleted * 4 > entries.length) this.#compact();
     return true;
   }
 
   clear(): void {
-    this.#keys.length = 0;
-    this.#items.length = 0;
+    this.#entries.length = 0;
     this.#head = 0;
     this.#deleted = 0;
   }
 
   /** The items, in order of their keys. */
   *values(): Iterable<T> {
-    for (const item of this.#items) if (item !== null) yield item;
+    const entries = this.#entries;
+    for (let at = this.#head; at < entries.length; at += 2) {
+      const item = this.#item(at);
+      if (item !== null) yield item;
+    }
   }
 
-  /** Index of the key; -1 where it never was there, or was deleted some time ago. */
+  #item(at: number): T | null {
+    // SAFE: what follows a key is its item. Before the first there is nothing.
+    return (this.#entries[at + 1] ?? null) as T | null;
+  }
+
+  /** Place of the key; -2 where it never was there, or was deleted some time ago. */
   #find(key: number): number {
-    const keys = this.#keys;
+    const entries = this.#entries;
     let low = this.#head;
     // What was put in first mostly ends first.
-    if (keys[low] === key) return low;
-    let high = keys.length;
+    if (entries[low] === key) return low;
+    let high = entries.length;
     while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((keys[middle] ?? 0) < key) low = middle + 1;
+      const middle = ((low + high) >>> 2) << 1;
+      // SAFE: there is a key at each even place.
+      if ((entries[middle] as number) < key) low = middle + 2;
       else high = middle;
     }
-    return keys[low] === key ? low : -1;
+    return entries[low] === key ? low : -2;
   }
 
   #compact(): void {
+    const entries = this.#entries;
     let to = 0;
-    for (let from = this.#head; from < this.#items.length; from++) {
-      const item = this.#items[from];
-      if (item === null || item === undefined) continue;
-      this.#items[to] = item;
-      this.#keys[to] = this.#keys[from] ?? 0;
-      to += 1;
+    for (let from = this.#head; from < entries.length; from += 2) {
+      const item = this.#item(from);
+      if (item === null) continue;
+      entries[to] = entries[from] ?? 0;
+      entries[to + 1] = item;
+      to += 2;
     }
-    this.#items.length = to;
-    this.#keys.length = to;
+    entries.length = to;
     this.#head = 0;
     this.#deleted = 0;
   }

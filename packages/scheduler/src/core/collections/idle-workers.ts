@@ -1,36 +1,140 @@
 import type { WorkerState } from '../state.ts';
 
-/** Workers with a free slot, in order of arrival; also by the host they are on. */
-export class IdleWorkers extends Set<WorkerState> {
-  readonly #byHost = new Map<string, Set<WorkerState>>();
+/** Holes are kept until there are this many, and more than there are workers. */
+const HOLES_MIN = 64;
 
-  /** Hosts that have such workers. */
+/** Workers of one host that has several. */
+interface Host {
+  /** All that were let in, in order of arrival. */
+  readonly workers: Set<WorkerState>;
+  /** Those of them with a free slot. */
+  readonly idle: Set<WorkerState>;
+}
+
+/**
+ * Workers with a free slot, in order of arrival; also by the host they are on. A worker knows its
+ * place in the line, so that nothing but the worker is looked at when it joins or leaves the line:
+ * that is done several times for each run. See `ascending-map.ts` for what is wrong with a `Set`.
+ */
+export class IdleWorkers {
+  /** Null where a worker has left the line. */
+  #line: (WorkerState | null)[] = [];
+  /** Before it are holes. */
+  #head = 0;
+  #size = 0;
+  /** Hosts of the workers that were let in; most have but one. */
+  readonly #byHost = new Map<string, Host | WorkerState>();
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Hosts of the workers that were let in. */
   get hosts(): number {
     return this.#byHost.size;
   }
 
+  /** A worker may be idle from now on. */
+  letIn(worker: WorkerState): void {
+    const { host: name } = worker.hello;
+    let host = this.#byHost.get(name);
+    if (host === undefined || host === worker) {
+      this.#byHost.set(name, worker);
+      return;
+    }
+    if (!('workers' in host)) {
+      const first = host;
+      this.#byHost.set(name, (host = { workers: new Set(), idle: new Set() }));
+      this.#house(host, first);
+    }
+    this.#house(host, worker);
+  }
+
+  /** A worker is never idle from now on. */
+  shutOut(worker: WorkerState): void {
+    const { host: name } = worker.hello;
+    this.delete(worker);
+    worker.idleOnHost = null;
+    const host = this.#byHost.get(name);
+    if (host === worker) this.#byHost.delete(name);
+    if (host === undefined || !('workers' in host)) return;
+    host.workers.delete(worker);
+    if (host.workers.size !== 1) return;
+    for (const last of host.workers) {
+      last.idleOnHost = null;
+      this.#byHost.set(name, last);
+    }
+  }
+
+  has(worker: WorkerState): boolean {
+    return worker.idleAt >= 0;
+  }
+
   /** Those of them that are on a host. */
-  on(host: string): Iterable<WorkerState> {
-    return this.#byHost.get(host) ?? [];
+  on(name: string): Iterable<WorkerState> {
+    const host = this.#byHost.get(name);
+    if (host === undefined) return [];
+    if ('workers' in host) return host.idle;
+    return this.has(host) ? [host] : [];
   }
 
-  override add(worker: WorkerState): this {
-    const { host } = worker.hello;
-    const there = this.#byHost.get(host);
-    if (there === undefined) this.#byHost.set(host, new Set([worker]));
-    else there.add(worker);
-    return super.add(worker);
+  /** Puts a worker that was let in at the end of the line, unless it is in it. */
+  add(worker: WorkerState): void {
+    if (worker.idleAt >= 0) return;
+    worker.idleAt = this.#line.length;
+    this.#line.push(worker);
+    this.#size += 1;
+    worker.idleOnHost?.add(worker);
   }
 
-  override delete(worker: WorkerState): boolean {
-    const { host } = worker.hello;
-    const there = this.#byHost.get(host);
-    if (there?.delete(worker) === true && there.size === 0) this.#byHost.delete(host);
-    return super.delete(worker);
+  /** Takes a worker out of the line. Tells whether it was in it. */
+  delete(worker: WorkerState): boolean {
+    const line = this.#line;
+    if (worker.idleAt < 0) return false;
+    line[worker.idleAt] = null;
+    worker.idleAt = -1;
+    worker.idleOnHost?.delete(worker);
+    this.#size -= 1;
+    const holes = line.length - this.#size;
+    if (this.#size === 0) {
+      line.length = 0;
+      this.#head = 0;
+    } else if (holes > HOLES_MIN && holes > this.#size) {
+      this.#compact();
+    } else {
+      while (line[this.#head] === null) this.#head += 1;
+    }
+    return true;
   }
 
-  override clear(): void {
-    this.#byHost.clear();
-    super.clear();
+  /** The first at or after a place in the line; undefined where there is none. */
+  from(place: number): WorkerState | undefined {
+    const line = this.#line;
+    for (let at = Math.max(place, this.#head); at < line.length; at++) {
+      const worker = line[at];
+      if (worker !== null) return worker;
+    }
+    return undefined;
+  }
+
+  *[Symbol.iterator](): Iterator<WorkerState> {
+    for (const worker of this.#line) if (worker !== null) yield worker;
+  }
+
+  #house(host: Host, worker: WorkerState): void {
+    host.workers.add(worker);
+    worker.idleOnHost = host.idle;
+    if (this.has(worker)) host.idle.add(worker);
+  }
+
+  #compact(): void {
+    const line: WorkerState[] = [];
+    for (const worker of this.#line) {
+      if (worker === null) continue;
+      worker.idleAt = line.length;
+      line.push(worker);
+    }
+    this.#line = line;
+    this.#head = 0;
   }
 }
