@@ -183,7 +183,7 @@ test.each(['threads', 'processes'])(
     expect(uploaded).toMatchObject({ name: 'tree', isNew: true });
     expect((await client.upload(tree)).isNew).toBe(false);
     const answer = async (): Promise<unknown> =>
-      (await import(['./tree', 'link.mjs'].join('/'))).answer;
+      ((await import(['./tree', 'link.mjs'].join('/'))) as Record<string, unknown>)['answer'];
     expect(await client.submit(answer).result()).toBe(42);
     const shell = command('sh', ['-c', '"$FARM_LOCAL_DIRECTORY/tree/run.sh" well']);
     expect(await client.submit(shell).result()).toMatchObject({ stdout: 'ran well\n' });
@@ -215,7 +215,7 @@ test.each(['threads', 'processes'])(
     const plugin = npmInstallPlugin([folder], { args: ['--offline', '--install-links'] });
     expect(await client.registerPlugin(plugin)).toBe(true);
     const use = async (): Promise<unknown> =>
-      (await import(['farm-test', 'package'].join('-'))).default;
+      ((await import(['farm-test', 'package'].join('-'))) as Record<string, unknown>)['default'];
     expect(await client.submit(use).result()).toBe('installed');
     const missing = npmInstallPlugin([join(site.directory, 'nothing')], { name: 'more' });
     await expect(client.registerPlugin(missing)).rejects.toThrow(

@@ -442,7 +442,8 @@ function checked<S extends Speaker>(
   speaker: S,
 ): readonly MessagesBySpeaker[S][] {
   for (const value of values) checkMessage(value, speaker);
-  // SAFE: every value was checked just now.
+  // SAFE: every value was checked just now. Without the cast the union is too much for the compiler.
+  // oxlint-disable-next-line typescript/no-unnecessary-type-assertion
   return values as readonly MessagesBySpeaker[S][];
 }
 

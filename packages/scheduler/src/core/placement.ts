@@ -478,7 +478,7 @@ interface Roomy {
 }
 
 /** Removes one; the last takes its place. */
-function takeOut<T>(items: T[], at: number): void {
+function takeOut(items: WorkerState[], at: number): void {
   const last = items.pop();
   if (last !== undefined && at < items.length) items[at] = last;
 }

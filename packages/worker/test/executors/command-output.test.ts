@@ -211,7 +211,7 @@ describe('what is put around commands', () => {
     });
     // SAFE: this is what commands result in.
     const { stdout } = (await harness.call(print)) as CommandResult;
-    const seen: Record<string, string> = JSON.parse(stdout);
+    const seen: unknown = JSON.parse(stdout);
     expect(seen).toMatchObject({ A: 'new\nline', B: '2', 'odd.name': 'kept' });
     expect(seen).not.toHaveProperty('GONE');
   });

@@ -101,7 +101,11 @@ describe.each(['auto', 'node'] as const)('commands started by %s', (commandSpawn
       cwd: aDirectory(),
       env: [['OWN', 'é=é']],
     });
-    const [seen, name] = JSON.parse((await result(harness, print)).stdout);
+    // SAFE: it is what the command prints.
+    const [seen, name] = JSON.parse((await result(harness, print)).stdout) as [
+      Record<string, string>,
+      string,
+    ];
     const { FARM_REAPER: _, ...rest } = seen;
     const own = { FARM_KEY: 'task-1', FARM_ATTEMPT: '1', FARM_WORKER: 'w-1', OWN: 'é=é' };
     expect(rest).toEqual({ ...env, ...own });

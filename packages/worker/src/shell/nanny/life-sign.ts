@@ -14,7 +14,7 @@ export function giveLifeSigns(): void {
   let isOnItsWay = false;
   const give = (): void => {
     // A nanny that stands still does not take them.
-    if (isOnItsWay || process.connected !== true) return;
+    if (isOnItsWay || !process.connected) return;
     isOnItsWay = true;
     process.send?.(SIGN, undefined, {}, () => {
       isOnItsWay = false;

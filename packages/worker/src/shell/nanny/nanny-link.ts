@@ -49,7 +49,7 @@ export class NannyLink {
 
   /** The way from this process to its nanny; undefined where it has none. */
   static open(workerName: string): NannyLink | undefined {
-    return process.connected === true ? new NannyLink(workerName) : undefined;
+    return process.connected ? new NannyLink(workerName) : undefined;
   }
 
   /** Has the nanny set up a plugin, or tear it down. Never rejects. */

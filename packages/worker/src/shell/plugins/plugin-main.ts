@@ -29,7 +29,7 @@ const worker: PluginWorker = {
     return address;
   },
   pid: process.pid,
-  log: (message, level = 'info') => say({ say: 'log', level, message: String(message) }),
+  log: (message, level = 'info') => say({ say: 'log', level, message }),
   setEnvironment: async (changes) => {
     for (const [name, value] of Object.entries(changes)) {
       if (value === null) delete process.env[name];

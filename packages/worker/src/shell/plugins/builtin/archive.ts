@@ -71,8 +71,9 @@ async function run(args: readonly string[]): Promise<void> {
   let said = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text));
   child.stdin.on('error', () => {});
-  const [code, signal] = await once(child, 'close');
+  // SAFE: what Node says of a child's end.
+  const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
   if (code === 0) return;
-  const how = code === null ? `signal ${String(signal)}` : `exit code ${String(code)}`;
+  const how = code === null ? `signal ${signal}` : `exit code ${code}`;
   throw new FarmError('ERR_PLUGIN', `the archiver ended with ${how}: ${said.slice(-1_000).trim()}`);
 }

@@ -23,12 +23,13 @@ export interface NpmInstallOptions {
 /** Installs packages into the worker's own directory, where tasks import them from. */
 export function npmInstall({ packages, args = [], npm }: NpmInstallOptions): WorkerPlugin {
   return {
-    setup: async ({ localDirectory, log }) => {
+    setup: async (worker) => {
+      const { localDirectory } = worker;
       const program = npm ?? ownNpm();
       const quiet = ['--no-audit', '--no-fund', '--no-package-lock', '--loglevel=error'];
       const all = ['install', '--prefix', localDirectory, ...quiet, ...args, '--', ...packages];
       await run(program, all, localDirectory);
-      log(`installed ${packages.join(', ')}`);
+      worker.log(`installed ${packages.join(', ')}`);
     },
   };
 }
@@ -44,8 +45,9 @@ async function run(program: string, args: readonly string[], cwd: string): Promi
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     tail = (tail + text).slice(-TAIL_LENGTH);
   });
-  const [code, signal] = await once(child, 'close');
+  // SAFE: what Node says of a child's end.
+  const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
   if (code === 0) return;
-  const how = code === null ? `signal ${String(signal)}` : `exit code ${String(code)}`;
+  const how = code === null ? `signal ${signal}` : `exit code ${code}`;
   throw new FarmError('ERR_PLUGIN', `${program} install ended with ${how}: ${tail.trim()}`);
 }

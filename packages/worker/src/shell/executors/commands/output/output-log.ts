@@ -24,7 +24,7 @@ export class OutputLog {
   readonly #path: string;
   readonly #directory: string;
   #file: Promise<FileHandle> | undefined;
-  #waiting: Buffer[] = [];
+  readonly #waiting: Buffer[] = [];
   #waitingBytes = 0;
   #writing: Promise<void> | undefined;
 
@@ -42,14 +42,14 @@ export class OutputLog {
    */
   async sink({ key, attempt }: { key: string; attempt: number }): Promise<OutputSink> {
     await (this.#file ??= this.#open());
-    let problem: unknown;
+    let problem: Error | undefined;
     return {
       write: (stream, chunk) => {
         const record = outputRecord({ key, attempt, stream }, chunk);
         this.#waiting.push(record);
         this.#waitingBytes += record.byteLength;
         this.#start().catch((error: unknown) => {
-          problem ??= error;
+          problem ??= error instanceof Error ? error : new Error(String(error));
         });
         return this.#waitingBytes < WAITING_BYTES_MAX;
       },

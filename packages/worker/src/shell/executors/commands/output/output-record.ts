@@ -33,7 +33,7 @@ export function parseRecordHead(
   try {
     const head: unknown = JSON.parse(line.slice(RECORD_MARK.length));
     if (typeof head !== 'object' || head === null) return undefined;
-    const { key, attempt, stream, bytes } = Object.fromEntries(Object.entries(head));
+    const { key, attempt, stream, bytes }: Partial<Record<string, unknown>> = { ...head };
     const isHead =
       typeof key === 'string' &&
       typeof attempt === 'number' &&

@@ -59,7 +59,8 @@ export class SpawnerPool {
   /** Lets them end. */
   async close(): Promise<void> {
     this.#isUsable = false;
-    for (const spawner of await Promise.all(this.#spawners)) spawner?.close();
+    const spawners = await Promise.all(this.#spawners.map(async (spawner) => spawner));
+    for (const spawner of spawners) spawner?.close();
   }
 }
 
