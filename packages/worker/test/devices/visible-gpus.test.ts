@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest';
 
-import { visibleGpus, type GpuSource } from '../../src/shell/devices/visible-gpus.ts';
+import { visibleGpus } from '../../src/shell/devices/visible-gpus.ts';
+import type { HostFiles } from '../../src/shell/host-files.ts';
 
 /** A machine with these files; what is between is directories. */
-function machine(files: Readonly<Record<string, string>>): GpuSource {
+function machine(files: Readonly<Record<string, string>>): HostFiles {
   return {
     read: (path) => files[path] ?? '',
     list: (directory) => {

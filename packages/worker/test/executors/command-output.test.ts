@@ -1,8 +1,7 @@
-import { appendFileSync, mkdtempSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
-import { chmodSync, mkdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { appendFileSync, readdirSync, readFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import type { CommandResult } from '@farm/protocol';
 import { type OutputRecord, readOutput } from '../../src/index.ts';
@@ -10,12 +9,7 @@ import { outputRecord } from '../../src/shell/executors/commands/output/output-r
 import { siteVariables } from '../../src/shell/executors/commands/site-setup.ts';
 import { runOutputProgram } from '../../src/shell/output-cli.ts';
 import { Harness } from './executor-harness.ts';
-
-function aDirectory(): string {
-  const directory = realpathSync(mkdtempSync(join(tmpdir(), 'farm-test-')));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
-}
+import { aDirectory } from './command-harness.ts';
 
 /** Text of each task and stream in a file, in the order of its records. */
 async function outputOf(path: string): Promise<Record<string, string>> {

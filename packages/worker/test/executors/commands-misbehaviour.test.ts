@@ -1,16 +1,10 @@
 /** Ways a command can misbehave that are about more than its own end. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 
 import { aCommand, Harness } from './executor-harness.ts';
-
-function aDirectory(): string {
-  const directory = mkdtempSync(join(tmpdir(), 'farm-test-'));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
-}
+import { aDirectory } from './command-harness.ts';
 
 async function expectClean(harness: Harness): Promise<void> {
   const fine = harness.define('fine', aCommand({ args: ['-c', 'echo fine'] }));

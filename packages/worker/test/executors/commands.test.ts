@@ -1,52 +1,16 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
-import type { CommandResult } from '@farm/protocol';
 import { cancelled, Harness, thrown } from './executor-harness.ts';
+import { aDirectory, isRunning, pids, result } from './command-harness.ts';
 
 /** Prints its arguments as JSON. */
 const ECHO = ['-e', 'process.stdout.write(JSON.stringify(process.argv.slice(1)))', '--'];
 
 const HARNESS = new URL('./executor-harness.ts', import.meta.url).href;
-
-function aDirectory(): string {
-  const directory = realpathSync(mkdtempSync(join(tmpdir(), 'farm-test-')));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
-}
-
-async function result(harness: Harness, fn: number, ...args: unknown[]): Promise<CommandResult> {
-  // SAFE: this is what commands result in.
-  return (await harness.call(fn, ...args)) as CommandResult;
-}
-
-/** Whether a process runs: neither gone nor dead and waiting for its parent. */
-function isRunning(pid: number): boolean {
-  try {
-    const state = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1] ?? '';
-    return !state.startsWith('Z') && !state.startsWith('X');
-  } catch {
-    return false;
-  }
-}
-
-/** Pids a script of the test wrote, one a line. */
-function pids(path: string): number[] {
-  return existsSync(path) ? readFileSync(path, 'utf8').trim().split('\n').map(Number) : [];
-}
 
 describe('argv, environment and directory', () => {
   test('argv arrives byte for byte, whatever is in it', async () => {

@@ -1,22 +1,16 @@
 /** What whatever runs functions has to do: one suite for threads and processes. */
 import type { FunctionExecutor } from '@farm/protocol';
 import { encodeValue, FUTURE } from '@farm/protocol/value';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
 
 import type { TaskContext } from '../../src/index.ts';
 import { cancelled, Harness, thrown } from './executor-harness.ts';
+import { aDirectory } from './command-harness.ts';
 
 declare const taskContext: () => TaskContext;
-
-function aDirectory(): string {
-  const directory = mkdtempSync(join(tmpdir(), 'farm-test-'));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
-}
 
 const EXECUTORS: readonly FunctionExecutor[] = ['threads', 'processes'];
 

@@ -1,49 +1,14 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  readlinkSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 
-import type { CommandResult } from '@farm/protocol';
 import { SpawnerPool } from '../../src/shell/executors/commands/spawner/spawner-pool.ts';
 import { cancelled, Harness, thrown } from './executor-harness.ts';
+import { aDirectory, isRunning, pids, result } from './command-harness.ts';
 
 const HARNESS = new URL('./executor-harness.ts', import.meta.url).href;
-
-function aDirectory(): string {
-  const directory = realpathSync(mkdtempSync(join(tmpdir(), 'farm-test-')));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
-}
-
-async function result(harness: Harness, fn: number, ...args: unknown[]): Promise<CommandResult> {
-  // SAFE: this is what commands result in.
-  return (await harness.call(fn, ...args)) as CommandResult;
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    const state = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1] ?? '';
-    return !state.startsWith('Z') && !state.startsWith('X');
-  } catch {
-    return false;
-  }
-}
-
-function pids(path: string): number[] {
-  return existsSync(path) ? readFileSync(path, 'utf8').trim().split('\n').map(Number) : [];
-}
 
 /** Pids of the processes that this one started and that start commands. */
 function spawners(): number[] {

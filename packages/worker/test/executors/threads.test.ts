@@ -1,13 +1,13 @@
 import { encodeValue, FUTURE } from '@farm/protocol/value';
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, onTestFinished, test } from 'vitest';
 
 import { cancelled, Harness, thrown } from './executor-harness.ts';
+import { aDirectory } from './command-harness.ts';
 
 /** Blocks the thread. Part of tasks, so it must be self-contained. */
 const SPIN =
@@ -15,12 +15,6 @@ const SPIN =
 
 function aSpin(harness: Harness): number {
   return harness.define('spin', { kind: 'source', name: 'spin', source: SPIN });
-}
-
-function aDirectory(): string {
-  const directory = mkdtempSync(join(tmpdir(), 'farm-test-'));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
 }
 
 describe('functions', () => {

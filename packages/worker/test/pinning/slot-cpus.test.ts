@@ -1,15 +1,11 @@
 import { describe, expect, test } from 'vitest';
 
-import {
-  formatCpuList,
-  hostCpus,
-  parseCpuList,
-  type CpuSource,
-} from '../../src/shell/pinning/host-cpus.ts';
+import { formatCpuList, hostCpus, parseCpuList } from '../../src/shell/pinning/host-cpus.ts';
+import type { HostFiles } from '../../src/shell/host-files.ts';
 import { slotCpus } from '../../src/shell/pinning/slot-cpus.ts';
 
 /** A machine of two memory nodes, four cores each, whose second hardware threads come last. */
-function machine(allowed: string): CpuSource {
+function machine(allowed: string): HostFiles {
   const files: Record<string, string> = {
     '/proc/self/status': `Name:\tnode\nCpus_allowed:\tff\nCpus_allowed_list:\t${allowed}\n`,
     '/sys/devices/system/node/node0/cpulist': '0-3,8-11\n',
@@ -26,7 +22,7 @@ function machine(allowed: string): CpuSource {
 }
 
 /** A machine that tells only its affinity mask. */
-function plain(allowed: string): CpuSource {
+function plain(allowed: string): HostFiles {
   return {
     read: (path) => (path === '/proc/self/status' ? `Cpus_allowed_list:\t${allowed}\n` : ''),
     list: () => [],

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { HOST_FILES, type HostFiles } from '../host-files.ts';
 
 /** Whose GPUs these are: each kind has an environment variable of its own. */
 export type GpuVendor = 'nvidia' | 'amd' | 'intel';
@@ -13,31 +13,6 @@ export interface VisibleGpus {
   /** How many there are; null where that is not known. */
   readonly count: number | null;
 }
-
-/** Where devices are looked for; tests pass their own. */
-export interface GpuSource {
-  /** Names in a directory; none where it cannot be read. */
-  readonly list: (directory: string) => readonly string[];
-  /** The text of a file, empty where it cannot be read. */
-  readonly read: (path: string) => string;
-}
-
-const HOST: GpuSource = {
-  list: (directory) => {
-    try {
-      return readdirSync(directory);
-    } catch {
-      return [];
-    }
-  },
-  read: (path) => {
-    try {
-      return readFileSync(path, 'utf8');
-    } catch {
-      return '';
-    }
-  },
-};
 
 /**
  * The variables of each vendor, the one that counts first: the numbers of HIP are places in what
@@ -65,7 +40,7 @@ const VENDORS: readonly GpuVendor[] = ['nvidia', 'amd', 'intel'];
 export function visibleGpus(
   choice: GpuVendor | 'auto',
   env: Readonly<Record<string, string | undefined>>,
-  source: GpuSource = HOST,
+  source: HostFiles = HOST_FILES,
 ): VisibleGpus {
   const vendor = choice === 'auto' ? guessVendor(env, source) : choice;
   const set = VARIABLES[vendor].find((variable) => env[variable] !== undefined);
@@ -82,7 +57,7 @@ export function visibleGpus(
 
 function guessVendor(
   env: Readonly<Record<string, string | undefined>>,
-  source: GpuSource,
+  source: HostFiles,
 ): GpuVendor {
   const named = VENDORS.filter((vendor) => {
     return VARIABLES[vendor].some((variable) => env[variable] !== undefined);
@@ -100,7 +75,7 @@ function entries(text: string): readonly string[] {
   return end === -1 ? all : all.slice(0, end);
 }
 
-function countDevices(vendor: GpuVendor, { list, read }: GpuSource): number {
+function countDevices(vendor: GpuVendor, { list, read }: HostFiles): number {
   if (vendor === 'nvidia') {
     const known = list('/proc/driver/nvidia/gpus').length;
     return known > 0 ? known : list('/dev').filter((name) => /^nvidia\d+$/.test(name)).length;

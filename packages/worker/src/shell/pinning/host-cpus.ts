@@ -1,5 +1,7 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+
+import { HOST_FILES, type HostFiles } from '../host-files.ts';
 
 /** One CPU that this process may use, and what it is part of. */
 export interface HostCpu {
@@ -10,36 +12,11 @@ export interface HostCpu {
   readonly core: number;
 }
 
-/** Where the kernel is asked; tests pass their own. */
-export interface CpuSource {
-  /** Names in a directory; none where it cannot be read. */
-  readonly list: (directory: string) => readonly string[];
-  /** The text of a file, empty where it cannot be read. */
-  readonly read: (path: string) => string;
-}
-
-const HOST: CpuSource = {
-  list: (directory) => {
-    try {
-      return readdirSync(directory);
-    } catch {
-      return [];
-    }
-  },
-  read: (path) => {
-    try {
-      return readFileSync(path, 'utf8');
-    } catch {
-      return '';
-    }
-  },
-};
-
 const NODES = '/sys/devices/system/node';
 const CPUS = '/sys/devices/system/cpu';
 
 /** The CPUs in the affinity mask of this process; none where the system does not tell (not Linux). */
-export function hostCpus(source: CpuSource = HOST): readonly HostCpu[] {
+export function hostCpus(source: HostFiles = HOST_FILES): readonly HostCpu[] {
   const status = source.read('/proc/self/status');
   const allowed = parseCpuList(/^Cpus_allowed_list:\s*(\S+)/m.exec(status)?.[1] ?? '');
   const nodes = new Map<number, number>();
