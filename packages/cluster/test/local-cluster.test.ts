@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 import { Client } from '@farm/client';
 import { LocalCluster } from '@farm/cluster';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 
 import { isAlive, until } from './processes.ts';
 
@@ -45,6 +45,7 @@ test(
 
 test('nothing is left when the program is killed', { timeout: 60_000 }, async () => {
   const folder = await mkdtemp(join(tmpdir(), 'farm-killed-'));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const script = fileURLToPath(new URL('fixtures/hold-cluster.ts', import.meta.url));
   const child = spawn(process.execPath, ['--conditions=@farm/source', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -60,7 +61,6 @@ test('nothing is left when the program is killed', { timeout: 60_000 }, async ()
   child.kill('SIGKILL');
   await until('all are gone', () => !pids.some(isAlive));
   await until('their directory is gone', () => left().length === 0);
-  await rm(folder, { recursive: true, force: true });
 });
 
 test('options that make no sense are refused by name', async () => {

@@ -160,12 +160,7 @@ export type {
   WhoHas,
 } from './messages/data-questions.ts';
 export { pluginSet, setPlugin } from './messages/plugins.ts';
-export type {
-  PluginKind,
-  PluginSet,
-  SetPlugin,
-  WorkerPluginParams,
-} from './messages/plugins.ts';
+export type { PluginKind, PluginSet, SetPlugin, WorkerPluginParams } from './messages/plugins.ts';
 export type { PeerMessage } from './messages/peer.ts';
 export type { Message } from './messages/message.ts';
 export type {

@@ -185,7 +185,11 @@ describe('deaths', () => {
     client.submit({ key: 'deadly' });
     const a = farm.worker('a');
     const metrics = { rssBytes: 2 ** 30, storedBytes: 0, cpu: 0, loopLagMs: 0, executing: 1 };
-    a.say({ op: 'worker-heartbeat', metrics: { ...metrics, queued: 0, spilledBytes: 0, paused: false }, executing: [] });
+    a.say({
+      op: 'worker-heartbeat',
+      metrics: { ...metrics, queued: 0, spilledBytes: 0, paused: false },
+      executing: [],
+    });
     a.lose();
     expect(client.taken('failed')[0]?.failure.message).toContain('1024 MiB of memory');
   });

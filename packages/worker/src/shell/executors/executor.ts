@@ -40,13 +40,7 @@ export interface ExecutorHandlers {
    * A run that failed; the slot goes on. `isTerminated`: by a SIGTERM that this worker did not send,
    * and that it may get itself.
    */
-  erred(
-    slot: number,
-    run: number,
-    why: Failure,
-    durationUs: number,
-    isTerminated?: boolean,
-  ): void;
+  erred(slot: number, run: number, why: Failure, durationUs: number, isTerminated?: boolean): void;
   /**
    * A run waits for other tasks: the slot goes on with others, and this one ends by `ended` or
    * `erred` all the same, also where its thread or process ends; `interrupt` reaches it.
