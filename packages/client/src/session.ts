@@ -308,7 +308,7 @@ export class Session {
     if (this.#holds === 0) connection.unref?.();
     this.#heartbeat = setInterval(() => {
       connection.send(clientHeartbeat());
-      if (this.#holds > 0) void this.#stall.beat();
+      if (this.#holds > 0) void this.#stall.beat(performance.now());
     }, heartbeatMs);
     this.#heartbeat.unref();
     this.#outbox.attach(connection);

@@ -1,5 +1,8 @@
 import type { SchedulerInfo } from '@farm/protocol';
 
+/** How long somebody waits before the scheduler is asked why. */
+const FIRST_LOOK_MS = 3_000;
+
 /** What a {@link StallWatch} needs of its session. */
 export interface StallWatchOptions {
   /** Asks the scheduler how things are. */
@@ -10,12 +13,12 @@ export interface StallWatchOptions {
 
 /**
  * Tells a user who waits while no task can run why nothing happens: once in each such time. It looks
- * at the second heartbeat, the fourth, the eighth and so on at which somebody waits and no task has
- * ended since.
+ * when somebody has waited for three seconds in which no task ended, then after six, twelve and so on.
  */
 export class StallWatch {
   readonly #options: StallWatchOptions;
-  #beats = 0;
+  #sinceMs: number | undefined;
+  #lookAfterMs = FIRST_LOOK_MS;
   #hasSaid = false;
 
   constructor(options: StallWatchOptions) {
@@ -24,23 +27,25 @@ export class StallWatch {
 
   /** A task has ended, or nobody waits any more: all is well. */
   reset(): void {
-    this.#beats = 0;
+    this.#sinceMs = undefined;
+    this.#lookAfterMs = FIRST_LOOK_MS;
     this.#hasSaid = false;
   }
 
-  /** It is time for a heartbeat, and somebody waits. */
-  async beat(): Promise<void> {
-    this.#beats += 1;
-    const isDue = this.#beats > 1 && Number.isInteger(Math.log2(this.#beats));
-    if (this.#hasSaid || !isDue) return;
+  /** Somebody waits, by a clock that only moves forward. To be called now and then. */
+  async beat(nowMs: number): Promise<void> {
+    this.#sinceMs ??= nowMs;
+    const sinceMs = this.#sinceMs;
+    if (this.#hasSaid || nowMs - sinceMs < this.#lookAfterMs) return;
+    this.#lookAfterMs *= 2;
     let info: SchedulerInfo;
     try {
       info = await this.#options.ask();
     } catch {
       return; // Whoever waits is told why the connection has ended.
     }
-    const line = this.#beats === 0 || this.#hasSaid ? null : describeStall(info);
-    if (line === null) return;
+    const line = describeStall(info);
+    if (line === null || this.#hasSaid || this.#sinceMs !== sinceMs) return;
     this.#hasSaid = true;
     this.#options.say(line);
   }

@@ -261,7 +261,7 @@ export interface Rig extends AsyncDisposable {
 }
 
 /** Connects a client's session to a fake scheduler within this process. */
-export function connectFake(heartbeatMs = 60_000): Rig {
+export function connectFake(heartbeatMs: number = 60_000): Rig {
   const { dialed, accepted: clientSide } = inprocPair('client');
   const scheduler = new FakeScheduler(clientSide);
   const session = new Session(
