@@ -32,14 +32,18 @@ test('squares: a scheduler job and two jobs of workers', { timeout: 60_000 }, as
   await site.ended();
 });
 
-test('task farm: one script runs all of it and ends all of it', { timeout: 60_000 }, async () => {
-  await using site = await BatchSite.open();
-  // As a user has it: a copy of the directory, where the script is submitted.
+/** As a user has it: a copy of the directory, where the script is submitted. */
+async function copyFarm(site: BatchSite): Promise<string> {
   const farm = join(site.directory, 'task-farm');
   await cp(fileURLToPath(new URL('task-farm', import.meta.url)), farm, { recursive: true });
   await linkPackages(site.directory);
+  return farm;
+}
+
+test('task farm: one script runs all of it and ends all of it', { timeout: 60_000 }, async () => {
+  await using site = await BatchSite.open();
   const run = await site.run('task-farm/scheduler.slurm', ['--tasks', '40'], {
-    cwd: farm,
+    cwd: await copyFarm(site),
     env: { NUM_WORKERS: '2', SLURM_JOB_ID: '17', EXPERIMENT: join(site.directory, 'out') },
   });
   expect(run.stdout.match(/Submitted batch job \d+/g)).toHaveLength(2);
@@ -52,7 +56,7 @@ test('task farm: one script runs all of it and ends all of it', { timeout: 60_00
 
 test('task farm: the job fails where its program does', { timeout: 60_000 }, async () => {
   await using site = await BatchSite.open();
-  const cwd = fileURLToPath(new URL('task-farm', import.meta.url));
+  const cwd = await copyFarm(site);
   const env = { NUM_WORKERS: '1', SLURM_JOB_ID: '18', EXPERIMENT: join(site.directory, 'out') };
   const run = await site.run('task-farm/scheduler.slurm', ['--tasks', 'none'], { cwd, env });
   expect(run.exitCode).toBe(2);

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { readFileSync, readdirSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -38,7 +39,26 @@ async function runCommand(name: string): Promise<{
   return { printed, pid: child.pid, ended };
 }
 
+function readJson(path: string): unknown {
+  return JSON.parse(readFileSync(join(ROOT, path), 'utf8'));
+}
+
+/** The commands that a manifest, or the entry of a package in the lock file, brings. */
+function binOf(entry: unknown): unknown {
+  return typeof entry === 'object' && entry !== null && 'bin' in entry ? entry.bin : undefined;
+}
+
 describe('the commands of the repository', () => {
+  test('the lock file has every command of every package, or npm links none and npx looks elsewhere', () => {
+    const lock = readJson('package-lock.json') as { packages: Record<string, unknown> }; // SAFE: npm's format
+    const folders = readdirSync(join(ROOT, 'packages')).map((name) => `packages/${name}`);
+    expect(folders.length).toBeGreaterThan(3);
+    const locked = folders.map((folder) => [folder, binOf(lock.packages[folder])]);
+    expect(locked).toEqual(
+      folders.map((folder) => [folder, binOf(readJson(`${folder}/package.json`))]),
+    );
+  });
+
   test('farm-scheduler runs in the process that was started, unable to make code from text', async () => {
     const { printed, pid, ended } = await runCommand('farm-scheduler');
     expect(printed).toMatch(/\d+\.\d+\.\d+/);

@@ -86,11 +86,13 @@ describe('the documents say what there is', () => {
     async (name) => {
       const bin = join(ROOT, 'node_modules', '.bin', name);
       const { stdout } = await run(process.execPath, [bin, '--help'], { cwd: ROOT });
-      // A term of two columns begins each option; variables may stand on a line of their own.
-      const flags = [...stdout.matchAll(/^ {2}(--[\w-]+)(?:, (--[\w-]+))?/gm)]
-        .flatMap(([, flag, opposite]) => [flag, opposite])
-        .map(String)
-        .filter((flag) => flag !== 'undefined' && flag !== '--version');
+      // A term behind two blanks begins each option; variables may stand on a line of their own.
+      const flags = [...stdout.matchAll(/^ {2}--(\[no-\])?([\w-]+)/gm)]
+        .flatMap(([, opposite, flag]) =>
+          opposite === undefined ? [`--${flag}`] : [`--${flag}`, `--no-${flag}`],
+        )
+        .filter((flag) => flag !== '--version');
+      for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
       const variables = [...stdout.matchAll(/env:\s+(\w+)/g)].map((match) => match[1] ?? '');
       expect(variables.length).toBeGreaterThan(8);
       const text = section(readText('docs/cli.md'), name);

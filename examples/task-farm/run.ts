@@ -40,7 +40,8 @@ async function main(): Promise<void> {
   process.once('SIGINT', () => {
     isInterrupted = true;
     console.error(
-      `\ninterrupted: ${flags.schedulerFile === undefined ? 'closing' : 'leaving'} the cluster`,
+      `\ninterrupted: ${flags.schedulerFile === undefined ? 'closing' : 'leaving'} the cluster; ` +
+        `what is there stays in ${experiment}`,
     );
     void client.close().finally(() => process.exit(130));
   });

@@ -53,7 +53,9 @@ function rebuild(why: Failure, key: string): Error {
   if (why.error === null) {
     // Whoever cancels tells the keys of all its tasks at once.
     const message = why.code === 'ERR_CANCELLED' ? `${key}: ${why.message}` : why.message;
-    return new FarmError(why.code, message, options);
+    const error = new FarmError(why.code, message, options);
+    if (why.name !== null) error.name = why.name;
+    return error;
   }
   const thrown = decodeError(why.error);
   if (why.code === 'ERR_COMMAND') {

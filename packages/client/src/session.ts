@@ -27,6 +27,7 @@ import { Outbox } from './outbox.ts';
 import { PendingQuestions } from './questions.ts';
 import { ResultFetcher } from './result-fetch.ts';
 import { currentTaskKey } from './task-parent.ts';
+import { StallWatch } from './stall-watch.ts';
 
 /** The connection of a client, as it hears and speaks. */
 export type ClientConnection = Connection<ClientBoundMessage, ClientMessage>;
@@ -94,6 +95,10 @@ export class Session {
   readonly #forgotten = new FinalizationRegistry<readonly [first: number, count: number]>(
     ([first, count]) => this.release(first, count),
   );
+  readonly #stall = new StallWatch({
+    ask: () => this.#questions.ask('scheduler-info', null),
+    say: (line) => process.stderr.write(`${line}\n`),
+  });
   #connected: Connected | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
   #ended: FarmError | undefined;
@@ -140,7 +145,9 @@ export class Session {
         if (!isHeld) return;
         isHeld = false;
         this.#holds -= 1;
-        if (this.#holds === 0) this.#connected?.connection.unref?.();
+        if (this.#holds > 0) return;
+        this.#stall.reset();
+        this.#connected?.connection.unref?.();
       },
     };
   }
@@ -299,7 +306,10 @@ export class Session {
           }),
     });
     if (this.#holds === 0) connection.unref?.();
-    this.#heartbeat = setInterval(() => connection.send(clientHeartbeat()), heartbeatMs);
+    this.#heartbeat = setInterval(() => {
+      connection.send(clientHeartbeat());
+      if (this.#holds > 0) void this.#stall.beat(performance.now());
+    }, heartbeatMs);
     this.#heartbeat.unref();
     this.#outbox.attach(connection);
   }
@@ -309,6 +319,7 @@ export class Session {
       case 'accepted':
         return;
       case 'results':
+        this.#stall.reset();
         this.table.setResults(message);
         return;
       case 'failed':

@@ -73,6 +73,8 @@ export class FakeScheduler {
   /** Bytes that get-result serves. */
   readonly stored = new Map<number, Uint8Array>();
   workers: readonly WorkerInfo[] = [WORKER];
+  /** Tasks in each state, for those who ask. */
+  counts: SchedulerInfo['tasks'] = NO_TASKS;
   /** Called for each get-result before it is answered; true where the test answers. */
   onGetResult: (request: number, id: number) => boolean = () => false;
   readonly #connection: ClientSide;
@@ -222,7 +224,7 @@ export class FakeScheduler {
       startedMs: 0,
       workers: this.workers,
       clients: 1,
-      tasks: NO_TASKS,
+      tasks: this.counts,
       prefixes: [],
     };
   }
@@ -259,7 +261,7 @@ export interface Rig extends AsyncDisposable {
 }
 
 /** Connects a client's session to a fake scheduler within this process. */
-export function connectFake(): Rig {
+export function connectFake(heartbeatMs: number = 60_000): Rig {
   const { dialed, accepted: clientSide } = inprocPair('client');
   const scheduler = new FakeScheduler(clientSide);
   const session = new Session(
@@ -267,7 +269,7 @@ export function connectFake(): Rig {
       Promise.resolve({
         connection: dialed,
         address: 'tcp://127.0.0.1:8786',
-        heartbeatMs: 60_000,
+        heartbeatMs,
       }),
     {
       connected: () => {},

@@ -54,6 +54,20 @@ describe('result', () => {
     expect(await future.exception()).toBeInstanceOf(RangeError);
   });
 
+  test('is an error of farm by the name that farm gave it', async () => {
+    await using rig = connectFake();
+    const future = rig.client.submit(id, 1);
+    await rig.scheduler.submitted(1);
+    const named = 'MemoryLimitExceeded';
+    rig.scheduler.failWith(
+      [1],
+      failure('ERR_MEMORY_LIMIT', 'too much', future.key, 'w-0', null, named),
+    );
+    const caught = await future.exception();
+    expect(caught).toBeInstanceOf(FarmError);
+    expect(caught).toMatchObject({ name: named, code: 'ERR_MEMORY_LIMIT', message: 'too much' });
+  });
+
   test.each([
     ['ERR_FUNCTION', 'the module /a.js could not be imported on worker w-0: Error: none'],
     ['ERR_WORKER_CRASH', 'the thread running it ended: uncaught Error: none'],

@@ -160,7 +160,7 @@ export class LocalCluster implements AsyncDisposable {
         args.push('--resources', resources.map(([name, amount]) => `${name}=${amount}`).join(' '));
       }
       this.#started += 1;
-      this.#workers.push(start('worker', args, options));
+      this.#workers.push(start('worker', args, this.#directory, options));
     }
   }
 
@@ -199,7 +199,7 @@ async function startScheduler(options: LocalClusterOptions): Promise<StartedSche
   const args = ['--scheduler-file', schedulerFile, '--host', '127.0.0.1'];
   args.push('--port', String(options.schedulerPort ?? 0));
   args.push(...(dashboard === null ? ['--no-dashboard'] : ['--dashboard-address', dashboard]));
-  const program = start('scheduler', args, options);
+  const program = start('scheduler', args, directory, options);
   const givenUp = new AbortController();
   const died = program.exited.then(() => {
     throw new FarmError('ERR_CONNECT', `the scheduler of the cluster ended:\n${program.logTail}`);
@@ -230,11 +230,13 @@ async function startScheduler(options: LocalClusterOptions): Promise<StartedSche
 function start(
   program: 'scheduler' | 'worker',
   args: readonly string[],
+  directory: string,
   options: LocalClusterOptions,
 ): ProgramProcess {
   return new ProgramProcess({
     program,
     args,
+    directory,
     env: options.env ?? {},
     cwd: options.cwd,
     showLog: options.showLog ?? false,

@@ -4,6 +4,8 @@ import { once } from 'node:events';
 import { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 
+import { EXIT_WITH_STDIN, SHARED_DIRECTORY } from '@farm/protocol';
+
 /** Characters of a child's stderr kept for the message of its failure. */
 const STDERR_KEPT = 4_000;
 
@@ -13,6 +15,8 @@ export interface ProgramOptions {
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string | undefined;
+  /** Directory of the cluster's files. The programs remove it when this process dies. */
+  readonly directory: string;
   /** Whether the program's log goes to this process's stderr. */
   readonly showLog: boolean;
   /** Whether what tasks print goes to this process's stdout. */
@@ -33,7 +37,12 @@ export class ProgramProcess {
     const entry = fileURLToPath(new URL(`bin/farm-${options.program}.js`, manifest));
     const child = spawn(process.execPath, [entry, ...options.args], {
       stdio: ['pipe', options.showOutput ? 'inherit' : 'ignore', 'pipe'],
-      env: { ...process.env, ...options.env, FARM_EXIT_WITH_STDIN: '1' },
+      env: {
+        ...process.env,
+        ...options.env,
+        [EXIT_WITH_STDIN]: '1',
+        [SHARED_DIRECTORY]: options.directory,
+      },
       cwd: options.cwd,
       // An own process group: a Ctrl-C in the terminal reaches this process, which then closes
       // the children in order.

@@ -1,11 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { Client } from '@farm/client';
 import { LocalCluster } from '@farm/cluster';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 
 import { isAlive, until } from './processes.ts';
 
@@ -40,17 +43,24 @@ test(
   },
 );
 
-test('no process is left when the program is killed', { timeout: 60_000 }, async () => {
+test('nothing is left when the program is killed', { timeout: 60_000 }, async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'farm-killed-'));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const script = fileURLToPath(new URL('fixtures/hold-cluster.ts', import.meta.url));
   const child = spawn(process.execPath, ['--conditions=@farm/source', script], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, TMPDIR: folder },
   });
   const [line] = (await once(child.stdout.setEncoding('utf8'), 'data')) as [string];
   const pids = JSON.parse(line) as number[];
   expect(pids.length).toBeGreaterThanOrEqual(2);
   expect(pids.every(isAlive)).toBe(true);
+  const left = (): string[] =>
+    readdirSync(folder).filter((name) => name.startsWith('farm-cluster-'));
+  expect(left()).toHaveLength(1);
   child.kill('SIGKILL');
   await until('all are gone', () => !pids.some(isAlive));
+  await until('their directory is gone', () => left().length === 0);
 });
 
 test('options that make no sense are refused by name', async () => {

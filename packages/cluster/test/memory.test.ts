@@ -146,6 +146,7 @@ test.skipIf(process.platform !== 'linux')(
     const neighbour = client.submit(command('sh', ['-c', 'sleep 3; echo fine']));
     const task = client.with({ memory: '150MB' }).submit(command('sh', ['-c', greedy]));
     expect(await task.exception({ timeoutMs: 30_000 })).toMatchObject({
+      name: 'MemoryLimitExceeded',
       code: 'ERR_MEMORY_LIMIT',
       message: expect.stringMatching(/took \d+\.\d+ MiB .* more than the 143\.05 MiB/) as string,
     });

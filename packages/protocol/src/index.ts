@@ -25,7 +25,7 @@ export type { Address } from './address.ts';
 export { createLogger, silentLogger } from './logger.ts';
 export type { LogLevel, Logger } from './logger.ts';
 export { interfaceAddress, isLoopback, localAddresses } from './network-interface.ts';
-export { EXIT_WITH_STDIN, watchParent } from './parent-watch.ts';
+export { EXIT_WITH_STDIN, SHARED_DIRECTORY, watchParent } from './parent-watch.ts';
 export { onShutdownSignal } from './shutdown-signals.ts';
 export { formatBytes, parseBytes, parseDuration } from './units.ts';
 export { decodeBatch, encodeBatch } from './codec/batch.ts';

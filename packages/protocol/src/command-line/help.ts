@@ -39,7 +39,7 @@ export function buildCommand(definition: AnyDefinition): Command {
   command.configureHelp({
     optionTerm: (option) => {
       const isPair = command.options.some((other) => other.long === `--no-${option.name()}`);
-      return isPair ? `${option.flags}, --no-${option.name()}` : option.flags;
+      return isPair ? `--[no-]${option.name()}` : option.flags;
     },
   });
   return command;

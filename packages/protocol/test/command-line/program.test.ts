@@ -163,7 +163,7 @@ describe('help and version', () => {
     expect(help).toMatch(
       /--port <PORT> +port to listen on \(default: 8786, env: FARM_EXAMPLE_PORT\)/,
     );
-    expect(help).toMatch(/--nanny, --no-nanny +restart the worker when it dies \(default: true,/);
+    expect(help).toMatch(/--\[no-\]nanny +restart the worker when it dies \(default: true,/);
     expect(help).toMatch(/--resources <PAIRS> +abstract resources \(default: none,/);
     expect(help).toContain('env: FARM_EXAMPLE_ADDRESS');
     expect(help).toMatch(/Examples:\n {2}farm-example --port 0\n {6}Listens on any free port\.\n$/);

@@ -51,7 +51,8 @@ export function addWorker(tables: Tables, session: string, hello: WorkerHello): 
     const about = { name, host, address, nthreads, resources };
     observe(tables, { kind: 'addWorker', about });
   }
-  const message = `worker ${worker.name} joined with ${worker.nthreads} threads`;
+  const threads = worker.nthreads === 1 ? '1 thread' : `${worker.nthreads} threads`;
+  const message = `worker ${worker.name} joined with ${threads}`;
   outbox.instruct({ do: 'log', level: 'info', message });
 }
 

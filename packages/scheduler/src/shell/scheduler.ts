@@ -315,10 +315,10 @@ export class Scheduler implements AsyncDisposable {
         this.#refuse(instruction.asker, instruction.failure);
         return;
       case 'drop-client':
-        this.#drop(this.#clients.get(instruction.client), 'client', instruction.reason);
+        this.#drop(this.#clients.get(instruction.client), instruction.reason);
         return;
       case 'drop-worker':
-        this.#drop(this.#workers.get(instruction.worker), 'worker', instruction.reason);
+        this.#drop(this.#workers.get(instruction.worker), instruction.reason);
         return;
       case 'wake-at':
         this.#wakeAt(instruction.atMs);
@@ -372,13 +372,9 @@ export class Scheduler implements AsyncDisposable {
     if (asker !== undefined) this.#refuse(asker, why);
   }
 
-  #drop(
-    connection: ClientConnection | WorkerConnection | undefined,
-    role: string,
-    reason: string,
-  ): void {
+  #drop(connection: ClientConnection | WorkerConnection | undefined, reason: string): void {
     if (connection === undefined) return;
-    this.#logger.warn(`${role} ${connection.peer} is sent away: ${reason}`);
+    this.#logger.warn(`${connection.peer} is sent away: ${reason}`);
     void connection.close();
   }
 

@@ -232,7 +232,7 @@ test('every option has a twin in the environment, which the command line overrul
   expect((await given('h:1', env)).plan?.workers[0]).toMatchObject({ address: 'tcp://h:1' });
 });
 
-test('--help says what is not enforced yet', async () => {
+test('--help says what is not part of a limit, and has no effect', async () => {
   const { printed, exitCode } = await given('--help');
   const text = printed.replace(/\s+/g, ' ');
   expect(text).toContain('What commands take is not part of it');
