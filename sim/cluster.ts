@@ -103,6 +103,7 @@ export class SimulatedCluster {
       ],
       joinAtMs: 0,
       isReachable: true,
+      memoryLimitBytes: null,
     });
   }
 
@@ -277,6 +278,27 @@ export class SimulatedCluster {
       case 'client-closes':
         this.clients[action.client]?.close();
         break;
+      case 'memory-pressure': {
+        const memory = this.#worker(action.worker)?.memory;
+        if (memory === undefined) break;
+        memory.pressure += action.part;
+        this.#forAWhile(action.forMs, () => {
+          memory.pressure -= action.part;
+        });
+        break;
+      }
+      case 'disk-full': {
+        const memory = this.#worker(action.worker)?.memory;
+        if (memory === undefined) break;
+        memory.isDiskFull = true;
+        this.#forAWhile(action.forMs, () => {
+          memory.isDiskFull = false;
+        });
+        break;
+      }
+      case 'spill-files-lost':
+        this.#worker(action.worker)?.session?.store.damageFiles();
+        break;
       default:
         action satisfies never;
     }
@@ -317,6 +339,7 @@ export class SimulatedCluster {
       resources: number % 2 === 0 ? [] : [['GPU', 1]],
       joinAtMs: 0,
       isReachable: true,
+      memoryLimitBytes: null,
     };
     const guest: SimulatedWorker = this.#newWorker(plan, () => this.#guests.delete(guest));
     this.#guests.add(guest);

@@ -26,6 +26,14 @@ export const HAPPENINGS: readonly string[] = [
   'lease given',
   'lease too late',
   'item got',
+  'value written to a file',
+  'value evicted',
+  'value loaded',
+  'value served from a file',
+  'file not written',
+  'spilled value lost',
+  'worker paused',
+  'worker resumed',
 ];
 
 /** Counts over many runs. */

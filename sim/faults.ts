@@ -34,7 +34,17 @@ export const FAULT_KINDS: Readonly<Record<FaultKind, number>> = {
   'client-vanishes': 1,
   'client-closes': 1,
   'slow-client': 1,
+  'memory-pressure': 4,
+  'disk-full': 2,
+  'spill-files-lost': 3,
 };
+
+/** Those that mean something only where workers have a memory limit. */
+export const MEMORY_FAULTS: ReadonlySet<FaultKind> = new Set<FaultKind>([
+  'memory-pressure',
+  'disk-full',
+  'spill-files-lost',
+]);
 
 /** Draws the faults of a seed, in order of time. */
 export function makeFaults(random: Random, options: FaultOptions): readonly Fault[] {
@@ -104,5 +114,11 @@ function draw(kind: FaultKind, random: Random, options: FaultOptions): FaultActi
       return { kind, client };
     case 'slow-client':
       return { kind, client, factor, forMs };
+    case 'memory-pressure':
+      return { kind, worker, part: random.between(0.3, 1.1), forMs: longMs };
+    case 'disk-full':
+      return { kind, worker, forMs: longMs };
+    case 'spill-files-lost':
+      return { kind, worker };
   }
 }

@@ -1,6 +1,6 @@
 import { taskOptions } from '@farm/protocol/core';
 
-import { FAULT_KINDS, makeFaults } from './faults.ts';
+import { FAULT_KINDS, makeFaults, MEMORY_FAULTS } from './faults.ts';
 import { mix, Random } from './prng.ts';
 import type {
   ClientOp,
@@ -10,7 +10,8 @@ import type {
   Settings,
   WorkerPlan,
 } from './scenario.ts';
-import { WORKLOAD_FEATURES, WorkloadMaker } from './workload.ts';
+import { withMemoryLimits } from './worker-memory.ts';
+import { MEMORY_FEATURE, WORKLOAD_FEATURES, WorkloadMaker } from './workload.ts';
 
 /** How large the scenarios of a run are. */
 export interface Profile {
@@ -33,9 +34,10 @@ export function makeScenario(seed: number, profile: Profile = SMALL): Scenario {
   // SAFE: the keys of a record by kind are kinds.
   const all = Object.keys(FAULT_KINDS) as FaultKind[];
   const isCalm = random.chance(0.1);
-  const kinds = new Set(isCalm ? [] : random.some(all, random.between(0.05, 0.5)));
+  const usual = all.filter((kind) => !MEMORY_FAULTS.has(kind));
+  const kinds = new Set(isCalm ? [] : random.some(usual, random.between(0.05, 0.5)));
   const settings = makeSettings(random);
-  const workers = makeWorkers(random, profile, settings);
+  let workers: readonly WorkerPlan[] = makeWorkers(random, profile, settings);
   const hasWeights = random.chance(0.2);
   const clients: ClientPlan[] = Array.from({ length: random.pick([1, 1, 2, 3]) }, (_, index) => {
     return {
@@ -45,6 +47,23 @@ export function makeScenario(seed: number, profile: Profile = SMALL): Scenario {
     };
   });
   const options = { workers: workers.length, clients: clients.length, untilMs: settings.faultsMs };
+  const memory = new Random(mix(seed, 'memory'));
+  const isMemoryShort = memory.chance(0.25);
+  if (isMemoryShort) {
+    features.add(MEMORY_FEATURE);
+    if (!isCalm) for (const kind of memory.some([...MEMORY_FAULTS], 0.6)) kinds.add(kind);
+  }
+  const ops = withSpeculation(
+    seed,
+    new WorkloadMaker(new Random(mix(seed, 'workload')), {
+      tasks: Math.ceil(random.spread(2, profile.tasksMax)),
+      clients: clients.length,
+      untilMs: settings.faultsMs * random.between(0.01, 0.8),
+      workers,
+      features,
+    }).make(),
+  );
+  if (isMemoryShort) workers = withMemoryLimits(seed, workers, ops);
   return {
     seed,
     settings: {
@@ -53,16 +72,7 @@ export function makeScenario(seed: number, profile: Profile = SMALL): Scenario {
     },
     workers,
     clients,
-    ops: withSpeculation(
-      seed,
-      new WorkloadMaker(new Random(mix(seed, 'workload')), {
-        tasks: Math.ceil(random.spread(2, profile.tasksMax)),
-        clients: clients.length,
-        untilMs: settings.faultsMs * random.between(0.01, 0.8),
-        workers,
-        features,
-      }).make(),
-    ),
+    ops,
     faults: makeFaults(new Random(mix(seed, 'faults')), { kinds, ...options }),
   };
 }
@@ -134,6 +144,7 @@ function makeWorkers(random: Random, profile: Profile, settings: Settings): Work
       resources,
       joinAtMs: areLate || random.chance(0.2) ? random.between(0, settings.faultsMs) : 0,
       isReachable: !areHidden,
+      memoryLimitBytes: null,
     };
   });
 }

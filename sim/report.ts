@@ -6,7 +6,7 @@ import { LEGAL_PAIRS, LEGAL_TRANSITIONS } from './legal-pairs.ts';
 import type { RunReport } from './run.ts';
 import { formatParts } from './shrink.ts';
 import type { Shrunk } from './shrink.ts';
-import { WORKLOAD_FEATURES } from './workload.ts';
+import { MEMORY_FEATURE, WORKLOAD_FEATURES } from './workload.ts';
 
 /** The one command that runs this again. */
 export function replayCommand(
@@ -43,7 +43,7 @@ export function formatCoverage(coverage: Coverage): string {
   const { faults, features, happenings, transitions, pairs } = coverage;
   return [
     table('Faults', Object.keys(FAULT_KINDS), faults),
-    table('Features of the workload', WORKLOAD_FEATURES, features),
+    table('Features of the workload', [...WORKLOAD_FEATURES, MEMORY_FEATURE], features),
     table('Other happenings', HAPPENINGS, happenings),
     table('Transitions of tasks', LEGAL_TRANSITIONS, transitions),
     table('State of a task × event', LEGAL_PAIRS, pairs),

@@ -42,6 +42,8 @@ export interface WorkerPlan {
   readonly joinAtMs: number;
   /** Where peers cannot reach its data, everything is relayed. */
   readonly isReachable: boolean;
+  /** Where it spills and pauses by; null for no limit. */
+  readonly memoryLimitBytes: number | null;
 }
 
 /** One client. */
@@ -173,7 +175,18 @@ export type FaultAction =
       readonly client: number;
       readonly factor: number;
       readonly forMs: number;
-    };
+    }
+  /** Something on a worker takes this part of its memory limit. */
+  | {
+      readonly kind: 'memory-pressure';
+      readonly worker: number;
+      readonly part: number;
+      readonly forMs: number;
+    }
+  /** Nothing can be spilled. */
+  | { readonly kind: 'disk-full'; readonly worker: number; readonly forMs: number }
+  /** What was spilled so far cannot be read again. */
+  | { readonly kind: 'spill-files-lost'; readonly worker: number };
 
 /** A fault at its time. */
 export interface Fault {

@@ -1,14 +1,16 @@
-import { failure, getRelayed, LIMITS } from '@farm/protocol';
-import type { WorkerBoundMessage, WorkerHello } from '@farm/protocol';
+import { dataFailed, failure, getRelayed, LIMITS } from '@farm/protocol';
+import type { GetData, WorkerBoundMessage, WorkerHello, WorkerMessage } from '@farm/protocol';
 
+import { memoryPolicy } from '../packages/worker/src/core/index.ts';
 import type {
   Execute,
+  Load,
+  Spill,
   WorkerCore,
   WorkerEvent,
   WorkerInstruction,
 } from '../packages/worker/src/core/index.ts';
 import { serveData } from '../packages/worker/src/shell/data/serve-data.ts';
-import { Store } from '../packages/worker/src/shell/data/store.ts';
 import { check } from './failure.ts';
 import { mix, Random } from './prng.ts';
 import { SimulatedProcess } from './process.ts';
@@ -16,8 +18,10 @@ import type { WorkerPlan } from './scenario.ts';
 import { SimulatedFetcher } from './simulated-fetcher.ts';
 import { SimulatedSlots } from './simulated-slots.ts';
 import type { GivenRun } from './simulated-slots.ts';
+import { SimulatedStore } from './simulated-store.ts';
 import { Wire } from './wire.ts';
 import type { WireEnd } from './wire.ts';
+import { SAMPLE_MS, WorkerMemory } from './worker-memory.ts';
 import { HEARTBEAT_MS, SCHEDULER_ADDRESS, SCHEDULER_HOST } from './world.ts';
 import type { World } from './world.ts';
 
@@ -35,6 +39,8 @@ export class SimulatedWorker {
   readonly plan: WorkerPlan;
   readonly process: SimulatedProcess;
   readonly address: string | null;
+  /** Undefined where it has no limit. */
+  readonly memory: WorkerMemory | undefined;
   readonly #world: World;
   readonly #random: Random;
   readonly #wire: Wire;
@@ -54,7 +60,12 @@ export class SimulatedWorker {
     this.plan = plan;
     this.process = new SimulatedProcess(world.clock, `${plan.name}#${number}`, plan.host);
     this.address = plan.isReachable ? `tcp://${plan.host}:${10_000 + number}` : null;
-    this.#random = new Random(mix(world.scenario.seed, 'worker', plan.name, number));
+    const { seed } = world.scenario;
+    this.#random = new Random(mix(seed, 'worker', plan.name, number));
+    const { memoryLimitBytes } = plan;
+    if (memoryLimitBytes !== null) {
+      this.memory = new WorkerMemory(seed, this.process.name, memoryLimitBytes);
+    }
     this.#wire = new Wire(this.#random, world.scenario.settings.codecShare);
     this.#ended = ended;
     if (this.address !== null) this.#serve(this.address);
@@ -112,12 +123,9 @@ export class SimulatedWorker {
         end.listen({
           heard: (payload) => {
             if (payload.kind !== 'message' || payload.message.op !== 'get-data') return;
-            serveData(
-              payload.message,
-              this.#session?.store ?? new Store(),
-              this.#outlet(end),
-              this.plan.name,
-            );
+            const outlet = this.#outlet(end);
+            if (this.#session !== null) this.#session.serve(payload.message, outlet);
+            else serveData(payload.message, new SimulatedStore(), outlet, this.plan.name);
           },
           closed: () => this.#peerEnds.delete(end),
         });
@@ -193,7 +201,7 @@ export class SimulatedSession {
   readonly name: string;
   readonly worker: SimulatedWorker;
   readonly core: WorkerCore;
-  readonly store = new Store();
+  readonly store = new SimulatedStore();
   readonly #world: World;
   readonly #end: WireEnd;
   readonly #random: Random;
@@ -206,6 +214,7 @@ export class SimulatedSession {
   #isDue = false;
   #isOver = false;
   #handled = 0;
+  #wasPaused = false;
 
   constructor(
     world: World,
@@ -232,7 +241,8 @@ export class SimulatedSession {
       return resource === 'GPU' ? [{ name: resource, ids, amount }] : [];
     });
     const { nthreads, name } = plan;
-    this.core = new cores.WorkerCore({ nthreads, name, address, devices });
+    const memory = memoryPolicy(plan.memoryLimitBytes);
+    this.core = new cores.WorkerCore({ nthreads, name, address, devices, memory });
     this.#slots = new SimulatedSlots(plan.nthreads, {
       process,
       random: this.#random,
@@ -276,6 +286,7 @@ export class SimulatedSession {
   begin(): void {
     this.#world.checks.execution.opened(this);
     this.#beat();
+    this.#sampleSoon();
     this.#end.listen({
       heard: (payload) => {
         if (this.#isOver) return;
@@ -335,17 +346,39 @@ export class SimulatedSession {
     this.worker.process.after(HEARTBEAT_MS, () => this.#beat());
   }
 
+  /** Looks at its memory again and again, where there is a limit. */
+  #sampleSoon(): void {
+    const { memory, process } = this.worker;
+    if (memory === undefined) return;
+    process.after(SAMPLE_MS, () => {
+      if (this.#isOver) return;
+      const rssBytes = memory.sample(this.store.spillableBytes);
+      this.#post({ kind: 'memory-sampled', nowMs: this.#world.clock.nowMs, rssBytes });
+      this.#sampleSoon();
+    });
+  }
+
+  /** Sends a part of a value, out of memory or its file. */
+  serve(request: GetData, outlet: Parameters<typeof serveData>[2]): void {
+    const { task } = request;
+    const { name } = this.worker.plan;
+    const where = this.store.where(task);
+    if (where === 'damaged file') {
+      this.#lost(task);
+      const why = failure('ERR_LOST_DATA', `the file of ${task} is damaged`, '', name, null);
+      outlet.send(dataFailed(request.request, why));
+      return;
+    }
+    if (where === 'file') this.#world.coverage.happened('value served from a file');
+    this.store.withFiles(() => serveData(request, this.store, outlet, name));
+  }
+
   #hear(message: WorkerBoundMessage): void {
     if (message.op === 'get-data') {
-      serveData(
-        message,
-        this.store,
-        {
-          send: (answer) => this.#wire.send(this.#end, 'worker', answer),
-          sendBulk: (frame) => this.#wire.sendBulk(this.#end, frame),
-        },
-        this.worker.plan.name,
-      );
+      this.serve(message, {
+        send: (answer) => this.#wire.send(this.#end, 'worker', answer),
+        sendBulk: (frame) => this.#wire.sendBulk(this.#end, frame),
+      });
     } else if (message.op === 'data-failed') this.#fetcher.relayed(message.request, null);
     else this.#post({ kind: 'scheduler-said', nowMs: this.#world.clock.nowMs, message });
   }
@@ -379,6 +412,7 @@ export class SimulatedSession {
     switch (instruction.do) {
       case 'to-scheduler':
         this.#world.checks.execution.said(this, instruction.message);
+        this.#notePause(instruction.message);
         this.#say(instruction.message);
         break;
       case 'execute':
@@ -421,10 +455,16 @@ export class SimulatedSession {
       case 'log':
         break;
       case 'spill':
+        this.#spill(instruction);
+        break;
       case 'evict':
+        this.#evict(instruction.task);
+        break;
       case 'load':
+        this.#load(instruction);
+        break;
       case 'collect':
-        throw new Error(`a worker without a memory limit was told to ${instruction.do}`);
+        break;
       default:
         instruction satisfies never;
     }
@@ -477,6 +517,54 @@ export class SimulatedSession {
     });
     if (ended.length === 0) return;
     this.#post({ kind: 'runs-ended', nowMs: this.#world.clock.nowMs, ended });
+  }
+
+  #spill({ task, transfer }: Spill): void {
+    const { memory, process } = this.worker;
+    const value = this.store.get(task);
+    check(memory !== undefined, 'memory', `${this.name} has no memory limit, and spills`);
+    check(value !== undefined, 'memory', `${this.name} spills ${task}, which is not in memory`);
+    process.after(memory.transferMs(), () => {
+      const { nowMs } = this.#world.clock;
+      if (memory.isDiskFull) {
+        this.#world.coverage.happened('file not written');
+        this.#post({ kind: 'spill-failed', nowMs, task, transfer, reason: 'the disk is full' });
+      } else if (this.store.written(task, value)) {
+        this.#world.coverage.happened('value written to a file');
+        this.#post({ kind: 'value-spilled', nowMs, task, transfer });
+      }
+    });
+  }
+
+  #evict(task: number): void {
+    check(this.store.hasFile(task), 'memory', `${this.name} gives up ${task}, which has no file`);
+    this.#world.coverage.happened('value evicted');
+    this.store.evict(task);
+  }
+
+  #load({ task, transfer }: Load): void {
+    const { memory, process } = this.worker;
+    check(memory !== undefined, 'memory', `${this.name} has no memory limit, and loads`);
+    process.after(memory.transferMs(), () => {
+      if (this.store.reload(task) === 'lost') {
+        this.#lost(task);
+        return;
+      }
+      this.#world.coverage.happened('value loaded');
+      this.#post({ kind: 'value-loaded', nowMs: this.#world.clock.nowMs, task, transfer });
+    });
+  }
+
+  #lost(task: number): void {
+    this.#world.coverage.happened('spilled value lost');
+    const { nowMs } = this.#world.clock;
+    this.#post({ kind: 'value-lost', nowMs, task, reason: 'its file is damaged' });
+  }
+
+  #notePause(message: WorkerMessage): void {
+    if (message.op !== 'worker-heartbeat' || message.metrics.paused === this.#wasPaused) return;
+    this.#wasPaused = message.metrics.paused;
+    this.#world.coverage.happened(this.#wasPaused ? 'worker paused' : 'worker resumed');
   }
 
   #fetch(task: number, sizeBytes: number, holders: readonly string[]): void {

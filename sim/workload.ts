@@ -52,6 +52,9 @@ export const WORKLOAD_FEATURES = [
   'queues',
 ] as const;
 
+/** Some workers have a memory limit, and there are values that they spill. */
+export const MEMORY_FEATURE = 'memory-limits';
+
 /** A worker of this name can run anything; it comes when faults end. */
 export const RESCUER = 'rescuer';
 
@@ -108,7 +111,7 @@ export class WorkloadMaker {
       .map(({ atMs, client, action }, index) => ({ id: `o${index}`, atMs, client, action }));
   }
 
-  #has(feature: (typeof WORKLOAD_FEATURES)[number]): boolean {
+  #has(feature: (typeof WORKLOAD_FEATURES)[number] | typeof MEMORY_FEATURE): boolean {
     return this.#options.features.has(feature);
   }
 
@@ -381,6 +384,9 @@ export class WorkloadMaker {
 
   #size(): number {
     const random = this.#random;
+    if (this.#has(MEMORY_FEATURE) && random.chance(0.3)) {
+      return random.pick([16_384, 30_000, 80_000]);
+    }
     if (this.#has('huge-values') && random.chance(0.02)) return 200_000 + random.below(400_000);
     if (this.#has('large-values') && random.chance(0.4)) {
       return random.pick([4_095, 4_096, 4_097, 9_000, 20_000]);

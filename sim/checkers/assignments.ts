@@ -51,6 +51,8 @@ interface SessionRecord {
   isAway: boolean;
   /** It said that it leaves. */
   isLeaving: boolean;
+  /** It said that it is short of memory. */
+  isPaused: boolean;
 }
 
 /** What became of the last run of a task. */
@@ -168,6 +170,7 @@ export class AssignmentChecker {
         isEmptied: false,
         isAway: false,
         isLeaving: false,
+        isPaused: false,
       });
     } else if (event.kind === 'worker-lost') this.#lost(event.worker);
     else if (event.kind === 'worker-away' || event.kind === 'worker-back') {
@@ -367,7 +370,15 @@ export class AssignmentChecker {
       case 'leaving':
         session.isLeaving = true;
         break;
+      case 'lost':
+        this.#losses += 1;
+        for (const number of message.tasks) {
+          const task = this.#tasks.get(number);
+          if (task?.holders.delete(session) === true) task.isDone = false;
+        }
+        break;
       case 'worker-heartbeat':
+        session.isPaused = message.metrics.paused;
         for (const run of message.executing) {
           const record = session.runs.get(run);
           if (record !== undefined) record.isSaidToExecute = true;
@@ -467,4 +478,5 @@ function checkPlace(session: SessionRecord, { key, options }: TaskSpec): void {
   check(isAllowed, 'restrictions', `${key} may not run on ${name}, only on ${workers.join(', ')}`);
   check(!session.isLeaving, 'assignments', `${key} is assigned to ${name}, which leaves`);
   check(!session.isAway, 'assignments', `${key} is assigned to ${name}, which is away`);
+  check(!session.isPaused, 'assignments', `${key} is assigned to ${name}, which is paused`);
 }

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { totalmem } from 'node:os';
 import { join } from 'node:path';
 
 import { Client, command } from '@farm/client';
@@ -205,5 +206,114 @@ test.skipIf(process.platform !== 'linux')(
     const delays = [...program.log.matchAll(/killed for its memory.* delayMs=(\d+)/g)];
     expect(delays.length).toBeGreaterThanOrEqual(10);
     expect(delays.slice(0, 4).map(([, ms]) => Number(ms))).toEqual([100, 400, 1_600, 5_000]);
+  },
+);
+
+test.skipIf(process.platform !== 'linux')(
+  'a result that is larger than the memory limit is refused before it is copied',
+  { timeout: 60_000 },
+  async () => {
+    await using site = await Site.open();
+    site.scheduler();
+    const program = site.worker('--nthreads', '1', '--memory-limit', '400MB');
+    await using client = new Client({ schedulerFile: site.schedulerFile });
+    await client.waitForWorkers(1, { timeoutMs: 20_000 });
+    const { pid } = await theWorker(client);
+    // Zeros that nobody has read or written take no memory, so that only a copy would.
+    const tooLarge = [
+      client.submit(() => new Uint8Array(500_000_000)),
+      client.submit(() => ({ parts: [1, 2, 3].map(() => new Float64Array(25_000_000)) })),
+    ];
+    for (const future of tooLarge) {
+      expect(await future.exception({ timeoutMs: 30_000 })).toMatchObject({
+        code: 'ERR_RESULT',
+        message: expect.stringMatching(
+          /: the result.*: takes more than 381\.47 MiB, the memory limit of worker .*: return less/,
+        ) as string,
+      });
+    }
+    expect(await client.submit(() => 'fine').result()).toBe('fine');
+    expect((await theWorker(client)).pid).toBe(pid);
+    expect(peakBytes(pid)).toBeLessThan(400_000_000);
+    expect(program.log).not.toContain('killing it');
+  },
+);
+
+test.skipIf(process.platform !== 'linux')(
+  'the resident memory of a process that runs functions counts for their tasks',
+  { timeout: 60_000 },
+  async () => {
+    await using site = await Site.open();
+    site.scheduler();
+    site.worker('--nthreads', '2', '--memory-limit', '1GB', '--executor', 'processes');
+    await using client = new Client({ schedulerFile: site.schedulerFile });
+    await client.waitForWorkers(1, { timeoutMs: 20_000 });
+    const { pid } = await theWorker(client);
+    const neighbour = client.submit(
+      async (path: string) => {
+        const { existsSync } = await import('node:fs');
+        while (!existsSync(path)) await new Promise((resolve) => setTimeout(resolve, 20));
+        return process.pid;
+      },
+      join(site.directory, 'go-on'),
+    );
+    const hungry = client.with({ memory: '250MB' }).submit(async () => {
+      const kept: Uint8Array[] = [];
+      for (;;) {
+        kept.push(new Uint8Array(10_000_000).fill(1));
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    });
+    expect(await hungry.exception({ timeoutMs: 30_000 })).toMatchObject({
+      code: 'ERR_MEMORY_LIMIT',
+      message: expect.stringMatching(/took \d+\.\d+ MiB .* more than the 238\.42 MiB/) as string,
+    });
+    writeFileSync(join(site.directory, 'go-on'), '');
+    expect(await neighbour.result({ timeoutMs: 20_000 })).not.toBe(pid);
+    // The process that took the memory is gone: what runs in its slot begins with little.
+    const modest = client.with({ memory: '250MB' }).map((x: number) => x + 1, [1, 2, 3, 4]);
+    expect(await client.gather(modest)).toEqual([2, 3, 4, 5]);
+    expect((await theWorker(client)).pid).toBe(pid);
+  },
+);
+
+test.skipIf(process.platform !== 'linux')(
+  'a function that fills its heap without a pause is ended at the memory it asked for',
+  { timeout: 60_000 },
+  async () => {
+    await using site = await Site.open();
+    site.scheduler();
+    const program = site.worker('--nthreads', '1', '--memory-limit', '2GB');
+    await using client = new Client({ schedulerFile: site.schedulerFile });
+    await client.waitForWorkers(1, { timeoutMs: 20_000 });
+    const { pid } = await theWorker(client);
+    const fillHeap = (): void => {
+      const all: unknown[] = [];
+      for (;;) all.push(Array.from({ length: 10_000 }, Math.random));
+    };
+    const asked = client.with({ memory: '100MB' }).submit(fillHeap);
+    expect(await asked.exception({ timeoutMs: 30_000 })).toMatchObject({
+      code: 'ERR_MEMORY_LIMIT',
+      message: expect.stringMatching(/more than the 95\.37 MiB it asked for/) as string,
+    });
+    expect(await client.submit(() => 'fine').result()).toBe('fine');
+    expect((await theWorker(client)).pid).toBe(pid);
+    expect(program.log).not.toContain('killing it');
+  },
+);
+
+test.skipIf(process.platform !== 'linux' || totalmem() < 6_000_000_000)(
+  'the heap of a function may grow to the memory limit of its worker',
+  { timeout: 60_000 },
+  async () => {
+    await using site = await Site.open();
+    site.scheduler();
+    site.worker('--nthreads', '1', '--memory-limit', '6GB');
+    await using client = new Client({ schedulerFile: site.schedulerFile });
+    const heapBytes = client.submit(async (): Promise<number> => {
+      const { getHeapStatistics } = await import('node:v8');
+      return getHeapStatistics().heap_size_limit;
+    });
+    expect(await heapBytes.result({ timeoutMs: 30_000 })).toBeGreaterThan(5_500_000_000);
   },
 );

@@ -11,6 +11,7 @@ export class ByteSink {
   /** Where the room ends without growing. */
   #end: number;
   #limit: number = VALUE_BYTES_MAX;
+  #tooLarge: string | undefined;
   #bytes: Uint8Array<ArrayBuffer>;
   #buffer: Buffer<ArrayBuffer>;
   #view: DataView;
@@ -22,10 +23,15 @@ export class ByteSink {
     this.#end = capacity;
   }
 
-  /** Largest `position`; a write beyond it throws. In bytes. */
-  set limit(bytes: number) {
-    this.#limit = bytes;
-    this.#end = Math.min(this.#bytes.length, bytes);
+  /**
+   * Sets the largest `position`, in bytes: a write beyond it throws, before memory is taken for it.
+   *
+   * @param tooLarge - What is said then. @default that it is more than so many bytes
+   */
+  setLimit(bytes: number = VALUE_BYTES_MAX, tooLarge?: string): void {
+    this.#limit = Math.min(bytes, VALUE_BYTES_MAX);
+    this.#tooLarge = tooLarge;
+    this.#end = Math.min(this.#bytes.length, this.#limit);
   }
 
   /** The memory written to; changes when it grows. */
@@ -181,9 +187,10 @@ export class ByteSink {
 
   #grow(needed: number): void {
     if (needed > this.#limit) {
-      throw new FarmError('ERR_VALUE', `more than ${this.#limit} bytes when encoded`);
+      const reason = this.#tooLarge ?? `more than ${this.#limit} bytes when encoded`;
+      throw new FarmError('ERR_VALUE', reason);
     }
-    const capacity = Math.min(Math.max(needed, this.#bytes.length * 2), VALUE_BYTES_MAX);
+    const capacity = Math.min(Math.max(needed, this.#bytes.length * 2), this.#limit);
     const buffer = Buffer.from(new ArrayBuffer(capacity));
     const bytes = new Uint8Array(buffer.buffer);
     bytes.set(this.#bytes.subarray(0, this.position));

@@ -19,6 +19,10 @@ export interface EncodeOptions {
   readonly what?: string;
   /** Whether futures may be part of the value; a result must be free of them. @default true */
   readonly futures?: boolean;
+  /** Largest encoded size, bytes; more is refused before it is copied. @default 2^32 - 1 */
+  readonly bytesMax?: number;
+  /** What is said of a value that is larger. @default that it is more than so many bytes */
+  readonly tooLarge?: string;
 }
 
 /** The working memory of one encoder at a time. */
@@ -40,7 +44,7 @@ let idle: Workplace | undefined;
  * another process (SharedArrayBuffer, Blob, KeyObject, …) or would arrive as `{}` is refused.
  *
  * @throws FarmError `ERR_VALUE` with the path inside the value, for what cannot travel, for more
- *   than `LIMITS.valueDepthMax` levels, for more than 2^32 - 1 bytes, and for getters that throw
+ *   than `LIMITS.valueDepthMax` levels, for more than `bytesMax` bytes, and for getters that throw
  *
  * @example
  * encodeValue({ rate: 0.5, parts: [future] }, { what: 'argument 0' });
@@ -49,7 +53,7 @@ let idle: Workplace | undefined;
  */
 export function encodeValue(value: unknown, options: EncodeOptions = {}): EncodedValue {
   const policy = options.futures === false ? 'no futures' : 'strict';
-  return encodeWith(value, options.what ?? 'value', policy);
+  return encodeWith(value, options.what ?? 'value', policy, options.bytesMax, options.tooLarge);
 }
 
 /** {@link encodeValue} under any policy; `limit` is the largest size in bytes. */
@@ -58,14 +62,16 @@ export function encodeWith(
   what: string,
   policy: EncodePolicy,
   limit?: number,
+  tooLarge?: string,
 ): EncodedValue {
-  const place = takeWorkplace(limit);
+  const place = takeWorkplace();
   const { sink, encoder } = place;
+  sink.setLimit(limit, tooLarge);
   try {
     const references = encoder.encode(value, what, policy);
     return { bytes: takeBytes(sink), references };
   } finally {
-    if (limit === undefined && sink.bytes.length <= COPIED_BYTES_MAX) {
+    if (sink.bytes.length <= COPIED_BYTES_MAX) {
       sink.position = 0;
       idle = place;
     }
@@ -73,14 +79,13 @@ export function encodeWith(
 }
 
 /** A getter of a value may come back here, so whoever works takes the place out. */
-function takeWorkplace(limit: number | undefined): Workplace {
-  if (limit === undefined && idle !== undefined) {
+function takeWorkplace(): Workplace {
+  if (idle !== undefined) {
     const place = idle;
     idle = undefined;
     return place;
   }
   const sink = new ByteSink(CAPACITY);
-  if (limit !== undefined) sink.limit = limit;
   return { sink, encoder: new ValueEncoder(sink) };
 }
 

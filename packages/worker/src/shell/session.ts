@@ -1,3 +1,5 @@
+import { getHeapStatistics } from 'node:v8';
+
 import {
   FarmError,
   failure,
@@ -38,7 +40,7 @@ import type { Store } from './data/store.ts';
 import { EventQueue } from './event-queue.ts';
 import type { CommandSite } from './executors/commands/command-site.ts';
 import { DrainAway } from './drain-away.ts';
-import { createExecutors } from './executors/create-executors.ts';
+import { createExecutors, type ExecutorsOptions } from './executors/create-executors.ts';
 import { FinishedHold } from './finished-hold.ts';
 import type {
   Executor,
@@ -172,6 +174,8 @@ export class WorkerSession implements AsyncDisposable {
       slotCpus: options.slotCpus,
       commandSite: options.commandSite,
       scheduler: options.scheduler,
+      resultBytesMax: memoryLimitBytes ?? undefined,
+      ...heapLimit(memoryLimitBytes),
       prewarm: true,
       handlers: {
         ended: (_slot, results) => this.#runsEnded(results),
@@ -536,6 +540,13 @@ export class WorkerSession implements AsyncDisposable {
       this.#post({ kind: 'input-failed', nowMs: now(), task, holders, reason });
     }
   }
+}
+
+/** A function may fill its heap up to the memory limit, where that is more than Node allows. */
+function heapLimit(memoryLimitBytes: number | null): Pick<ExecutorsOptions, 'resourceLimits'> {
+  const megabytes = Math.floor((memoryLimitBytes ?? 0) / 2 ** 20);
+  if (megabytes <= Math.ceil(getHeapStatistics().heap_size_limit / 2 ** 20)) return {};
+  return { resourceLimits: { maxOldGenerationSizeMb: megabytes } };
 }
 
 /** Milliseconds of a clock that never goes back. */

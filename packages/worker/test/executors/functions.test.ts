@@ -467,6 +467,25 @@ describe.each(EXECUTORS)('functions in %s', (functionsIn) => {
       await expectClean(harness);
     });
 
+    test.each([
+      ['an array', '() => new Uint8Array(300_000)'],
+      ['an array of its own memory', '() => taskContext().resultArray(Uint8Array, 300_000)'],
+      ['many small values', 'async () => Array.from({ length: 100_000 }, (_, i) => "item " + i)'],
+    ])('%s that is too large for the worker is refused, with the limit', async (_what, text) => {
+      await using harness = aHarness({ resultBytesMax: 200_000 });
+      const failure = await harness.failure(source(harness, text));
+      expect(failure.code).toBe('ERR_RESULT');
+      expect(failure.message).toMatch(
+        /^task-1: the result.*: takes more than 195\.31 kiB, the memory limit of worker w-1: return/,
+      );
+      expect(await harness.call(source(harness, '() => new Uint8Array(190_000).length'))).toBe(
+        190_000,
+      );
+      const fits = await harness.call(source(harness, '() => new Uint8Array(190_000)'));
+      expect(fits).toHaveLength(190_000);
+      await expectClean(harness);
+    });
+
     test('a heap that is full fails the task and names the cause', async () => {
       await using harness = aHarness({ resourceLimits: { maxOldGenerationSizeMb: 48 } });
       const greedy = harness.source(() => {

@@ -6,6 +6,7 @@ import { CommandExecutor } from './commands/command-executor.ts';
 import type { CommandSite } from './commands/command-site.ts';
 import type { Executor, ExecutorHandlers, ExecutorRun, SchedulerContact } from './executor.ts';
 import { ProcessExecutor } from './processes/process-executor.ts';
+import { resultLimit } from './result-limit.ts';
 import { ThreadExecutor } from './threads/thread-executor.ts';
 
 /** Options of {@link createExecutors}. */
@@ -23,6 +24,8 @@ export interface ExecutorsOptions {
   readonly slotCpus?: readonly string[] | undefined;
   /** Memory limits of each slot's thread. @default Node's own */
   readonly resourceLimits?: ResourceLimits;
+  /** Largest result of a function that is taken, bytes. @default no limit */
+  readonly resultBytesMax?: number | undefined;
   /** Whether threads start at once, rather than with the first run of their slot. @default false */
   readonly prewarm?: boolean;
   /** Where relative directories of commands begin. @default process.cwd() */
@@ -106,14 +109,17 @@ class RoutingExecutor implements Executor {
       output: (slot, stream, text) => handlers.output(slot, stream, text),
     };
     const { prewarm = false, resourceLimits } = options;
+    const largest = resultLimit(options.resultBytesMax, options.workerName);
     this.#executors = {
       threads: new ThreadExecutor({
         ...options,
+        resultLimit: largest,
         prewarm: prewarm && functionsIn === 'threads',
         handlers: counting,
       }),
       processes: new ProcessExecutor({
         ...options,
+        resultLimit: largest,
         prewarm: prewarm && functionsIn === 'processes',
         heapMegabytes: resourceLimits?.maxOldGenerationSizeMb,
         handlers: counting,

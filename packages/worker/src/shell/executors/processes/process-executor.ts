@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 
 import { GroupReaper } from '../commands/group-reaper.ts';
 import type { Executor, ExecutorHandlers, ExecutorRun, SchedulerContact } from '../executor.ts';
+import type { ResultLimit } from '../result-limit.ts';
 import type { ThreadFunction } from '../threads/thread-messages.ts';
 import { ProcessSlot, type ProcessSlotOptions } from './process-slot.ts';
 
@@ -20,6 +21,8 @@ export interface ProcessExecutorOptions {
   readonly slotCpus?: readonly string[] | undefined;
   /** Limit of each process's JavaScript heap, MiB. @default Node's own */
   readonly heapMegabytes?: number | undefined;
+  /** Largest result that is taken. @default no limit */
+  readonly resultLimit?: ResultLimit | undefined;
   /** Whether processes start at once, as many as there are cores. @default false */
   readonly prewarm?: boolean;
   /** Directory of the processes. @default process.cwd() */
@@ -50,6 +53,7 @@ export class ProcessExecutor implements Executor {
       handlers,
       scheduler,
       heapMegabytes,
+      resultLimit: options.resultLimit,
       cwd,
       env,
       reaper: this.#reaper,

@@ -19,7 +19,9 @@ import type { ProcessBoundMessage, ProcessData, WorkerBoundFrame } from './proce
 const WORKER_FD = 3;
 
 // SAFE: the process slot of this very package wrote it.
-const { workerName, slot, scheduler } = JSON.parse(process.argv[2] ?? '{}') as ProcessData;
+const { workerName, slot, scheduler, resultLimit } = JSON.parse(
+  process.argv[2] ?? '{}',
+) as ProcessData;
 process.title = `farm-slot ${slot}`;
 process.argv.length = 2;
 
@@ -108,7 +110,9 @@ async function execute(
   const leave = task.enter();
   say({ say: 'started', run });
   const ends = Float64Array.from(message.ends);
-  const running = inTask(task, () => runFunction(functions, { fn, bytes, ends }, 0, ends.length));
+  const running = inTask(task, () =>
+    runFunction(functions, { fn, bytes, ends }, 0, ends.length, resultLimit),
+  );
   let end = running instanceof Promise ? await endOrSecession(task, running) : running;
   executing = undefined;
   leave();

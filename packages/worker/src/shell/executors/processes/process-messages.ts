@@ -2,6 +2,7 @@
 import type { ErrorCode, ResourceAmounts } from '@farm/protocol/core';
 
 import type { RunDevices, SchedulerContact } from '../executor.ts';
+import type { ResultLimit } from '../result-limit.ts';
 import type { ThreadFunction } from '../threads/thread-messages.ts';
 
 /** What a process is started with, as JSON in its one argument. */
@@ -9,6 +10,8 @@ export interface ProcessData {
   readonly workerName: string;
   readonly slot: number;
   readonly scheduler?: SchedulerContact | undefined;
+  /** Undefined for no limit. */
+  readonly resultLimit?: ResultLimit | undefined;
 }
 
 /** Everything the worker says. */

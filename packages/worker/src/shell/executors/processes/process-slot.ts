@@ -1,6 +1,7 @@
 import { type Failure, failure } from '@farm/protocol/core';
 
 import type { ExecutorHandlers, ExecutorRun, SchedulerContact } from '../executor.ts';
+import type { ResultLimit } from '../result-limit.ts';
 import type { GroupReaper } from '../commands/group-reaper.ts';
 import { LineOutput } from '../threads/line-output.ts';
 import { ABORT_GRACE_MS, ABORT_HEARD_MS, TIMER_MS_MAX } from '../threads/abort-times.ts';
@@ -27,6 +28,8 @@ export interface ProcessSlotOptions {
   /** CPUs its process is bound to; undefined for none. */
   readonly cpus: string | undefined;
   readonly heapMegabytes: number | undefined;
+  /** Undefined for no limit. */
+  readonly resultLimit?: ResultLimit | undefined;
   readonly reaper: GroupReaper;
   readonly handlers: ExecutorHandlers;
   /** Finds a function; undefined where it is not known. */

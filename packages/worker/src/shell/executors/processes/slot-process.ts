@@ -62,8 +62,9 @@ export class SlotProcess {
 
   constructor(options: SlotProcessOptions) {
     this.#options = options;
-    const { workerName, slot, scheduler, cwd, env, heapMegabytes, reaper, cpus } = options;
-    const data: ProcessData = { workerName, slot, scheduler };
+    const { workerName, slot, scheduler, resultLimit, cwd, env, heapMegabytes } = options;
+    const { reaper, cpus } = options;
+    const data: ProcessData = { workerName, slot, scheduler, resultLimit };
     const heap = heapMegabytes === undefined ? [] : [`--max-old-space-size=${heapMegabytes}`];
     const argv = [...inheritedArguments(process.execArgv), ...heap, ENTRY, JSON.stringify(data)];
     const [file, args] = pinnedCommand(cpus, process.execPath, argv);

@@ -8,6 +8,7 @@ import {
   takeResultArray,
 } from '@farm/protocol/value';
 
+import type { ResultLimit } from '../result-limit.ts';
 import { RECORD_KINDS } from './run-lane.ts';
 import type { TaskFunction, TaskFunctions } from './task-functions.ts';
 import { batchPiece, packFailure, type PackedRuns } from './thread-messages.ts';
@@ -31,11 +32,12 @@ export function runFunction(
   batch: PackedRuns,
   firstPiece: number,
   lastPiece: number,
+  limit: ResultLimit | undefined,
 ): Outcome | Promise<Outcome> {
   const task = functions.loaded(batch.fn);
-  if (task !== undefined) return call(task, batch, firstPiece, lastPiece);
+  if (task !== undefined) return call(task, batch, firstPiece, lastPiece, limit);
   return functions.load(batch.fn).then(
-    (loaded) => call(loaded, batch, firstPiece, lastPiece),
+    (loaded) => call(loaded, batch, firstPiece, lastPiece, limit),
     (error: unknown) => failed(RECORD_KINDS.functionFailed, textOf(error), causeOf(error)),
   );
 }
@@ -55,6 +57,7 @@ function call(
   batch: PackedRuns,
   firstPiece: number,
   lastPiece: number,
+  limit: ResultLimit | undefined,
 ): Outcome | Promise<Outcome> {
   let args: unknown[];
   try {
@@ -65,7 +68,7 @@ function call(
   }
   try {
     const value = task(...args);
-    return isThenable(value) ? settled(value) : succeeded(value);
+    return isThenable(value) ? settled(value, limit) : succeeded(value, limit);
   } catch (error) {
     return threw(error);
   }
@@ -95,21 +98,31 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
   );
 }
 
-async function settled(value: PromiseLike<unknown>): Promise<Outcome> {
+async function settled(
+  value: PromiseLike<unknown>,
+  limit: ResultLimit | undefined,
+): Promise<Outcome> {
   try {
-    return succeeded(await value);
+    return succeeded(await value, limit);
   } catch (error) {
     return threw(error);
   }
 }
 
-function succeeded(value: unknown): Outcome {
+/** A result that is too large is refused before it is copied: that would be too large once more. */
+function succeeded(value: unknown, limit: ResultLimit | undefined): Outcome {
   try {
     const taken = takeResultArray(value);
-    if (taken !== undefined) return { kind: RECORD_KINDS.value, bytes: taken };
+    if (taken !== undefined) {
+      if (limit !== undefined && taken.byteLength > limit.bytes) {
+        return failed(RECORD_KINDS.resultFailed, `the result: ${limit.tooLarge}`, null);
+      }
+      return { kind: RECORD_KINDS.value, bytes: taken };
+    }
+    const room = limit === undefined ? {} : { bytesMax: limit.bytes, tooLarge: limit.tooLarge };
     return {
       kind: RECORD_KINDS.value,
-      bytes: encodeValue(value, { what: 'the result', futures: false }).bytes,
+      bytes: encodeValue(value, { what: 'the result', futures: false, ...room }).bytes,
     };
   } catch (error) {
     return failed(RECORD_KINDS.resultFailed, textOf(error), null);

@@ -35,7 +35,7 @@ export interface ThreadEnd {
 /** What a {@link SlotThread} is started with. */
 export interface SlotThreadOptions extends Pick<
   ThreadData,
-  'workerName' | 'slot' | 'scheduler' | 'cpus'
+  'workerName' | 'slot' | 'scheduler' | 'cpus' | 'resultLimit'
 > {
   readonly resourceLimits: ResourceLimits | undefined;
 }
@@ -59,12 +59,20 @@ export class SlotThread {
 
   /** @throws what `new Worker` throws where no thread can be made */
   constructor(
-    { slot, workerName, scheduler, cpus, resourceLimits }: SlotThreadOptions,
+    { slot, workerName, scheduler, cpus, resultLimit, resourceLimits }: SlotThreadOptions,
     handlers: SlotThreadHandlers,
   ) {
     const memory = createLane();
     const { port1, port2 } = new MessageChannel();
-    const workerData: ThreadData = { port: port2, lane: memory, workerName, slot, scheduler, cpus };
+    const workerData: ThreadData = {
+      port: port2,
+      lane: memory,
+      workerName,
+      slot,
+      scheduler,
+      cpus,
+      resultLimit,
+    };
     this.lane = new LaneReader(memory);
     this.#handlers = handlers;
     this.#port = port1;

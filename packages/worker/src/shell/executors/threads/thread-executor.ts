@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import type { ResourceLimits } from 'node:worker_threads';
 
 import type { Executor, ExecutorHandlers, ExecutorRun, SchedulerContact } from '../executor.ts';
+import type { ResultLimit } from '../result-limit.ts';
 import type { ThreadFunction } from './thread-messages.ts';
 import { ThreadSlot } from './thread-slot.ts';
 
@@ -26,6 +27,8 @@ export interface ThreadExecutorOptions {
   readonly slotCpus?: readonly string[] | undefined;
   /** Memory limits of each thread. @default Node's own */
   readonly resourceLimits?: ResourceLimits | undefined;
+  /** Largest result that is taken. @default no limit */
+  readonly resultLimit?: ResultLimit | undefined;
   /**
    * Whether threads start at once, as many as there are cores, rather than with the first run of
    * their slot. A thread takes some 12 MiB and tens of milliseconds of a core.
@@ -55,6 +58,7 @@ export class ThreadExecutor implements Executor {
           scheduler,
           cpus: options.slotCpus?.[slot],
           resourceLimits,
+          resultLimit: options.resultLimit,
           handlers,
           lookUp: (fn) => this.#functions.get(fn),
         }),

@@ -32,7 +32,15 @@ const COLLECT_BYTES = 16_777_216;
 const NO_RESOURCES: ResourceAmounts = [];
 
 // SAFE: the thread slot starts this file with exactly this.
-const { port, lane: laneMemory, workerName, slot, scheduler, cpus } = workerData as ThreadData;
+const {
+  port,
+  lane: laneMemory,
+  workerName,
+  slot,
+  scheduler,
+  cpus,
+  resultLimit,
+} = workerData as ThreadData;
 const lane = new LaneWriter(laneMemory);
 const functions = new TaskFunctions(workerName);
 const waiting: RunsMessage[] = [];
@@ -107,7 +115,9 @@ async function work(): Promise<void> {
         // Awaited only where there is something to wait for: a turn of the microtask queue costs
         // as much as a small task.
         const lastPiece = piece;
-        const running = inTask(task, () => runFunction(functions, batch, firstPiece, lastPiece));
+        const running = inTask(task, () =>
+          runFunction(functions, batch, firstPiece, lastPiece, resultLimit),
+        );
         const outcome = running instanceof Promise ? await endOrSecession(task, running) : running;
         executing = undefined;
         leave();

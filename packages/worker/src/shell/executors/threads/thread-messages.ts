@@ -4,6 +4,7 @@ import type { MessagePort } from 'node:worker_threads';
 
 import type { ModuleFunction, SourceFunction } from '@farm/protocol';
 import type { RunDevices, SchedulerContact } from '../executor.ts';
+import type { ResultLimit } from '../result-limit.ts';
 import { RECORD_KINDS } from './run-lane.ts';
 
 /** A function that runs in a thread. */
@@ -19,6 +20,8 @@ export interface ThreadData {
   readonly scheduler: SchedulerContact | undefined;
   /** CPUs it binds itself to. */
   readonly cpus: string | undefined;
+  /** Undefined for no limit. */
+  readonly resultLimit?: ResultLimit | undefined;
 }
 
 /** Makes a function known to the thread, before the first batch that names it. */

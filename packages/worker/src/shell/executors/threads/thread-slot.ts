@@ -8,6 +8,7 @@ import type {
   ExecutorRun,
   SchedulerContact,
 } from '../executor.ts';
+import type { ResultLimit } from '../result-limit.ts';
 import { ABORT_GRACE_MS, ABORT_HEARD_MS, TIMER_MS_MAX } from './abort-times.ts';
 import { LineOutput } from './line-output.ts';
 import { movedBuffers, packRuns, runBytes } from './run-batch.ts';
@@ -27,6 +28,8 @@ export interface ThreadSlotOptions {
   /** CPUs it is bound to; undefined for none. */
   readonly cpus: string | undefined;
   readonly resourceLimits: ResourceLimits | undefined;
+  /** Undefined for no limit. */
+  readonly resultLimit?: ResultLimit | undefined;
   readonly handlers: ExecutorHandlers;
   /** Finds a function; undefined where it is not known. */
   readonly lookUp: (
