@@ -215,6 +215,7 @@ export class DataTable {
     this.#outbox.holding(task);
     data.isKnown = true;
     data.isAcquired = false;
+    this.#movable.delete(data);
     if (data.state === 'stored' || data.state === 'spilled') return [];
     // What is dropped must be gone before it is put there anew.
     this.flush(this.#out);
@@ -271,7 +272,9 @@ export class DataTable {
     // The shell has stored it, in memory and in place of what was there.
     renew(data);
     if (data.state === 'stored') return [];
-    const isForOne = data.uses === 1 && !data.isAcquired && sizeBytes >= MOVED_BYTES_MIN;
+    // What was made here meanwhile, and spilled, is the scheduler's to give up.
+    const isWanted = data.isKnown || data.isAcquired;
+    const isForOne = data.uses === 1 && !isWanted && sizeBytes >= MOVED_BYTES_MIN;
     if ((data.uses > 0 && !isForOne) || data.isAcquired) this.#announce(data);
     const ready = this.#arrive(data, sizeBytes);
     if (isForOne) this.#movable.add(data);

@@ -239,6 +239,17 @@ describe('inputs', () => {
       expect(only(handle(arrived), 'execute')[0]?.runs[0]).toMatchObject({ moved: [1] });
     });
 
+    test('are kept and announced where the scheduler hands the value over', () => {
+      const { handle } = aWorker(1);
+      handle(said(aRun([3])));
+      handle(said(aRun([4], { dependencies: [[anInput(1)]] })));
+      handle(arrived);
+      const given = handle(said(putData([1], new Uint8Array([7]), [1])));
+      expect(messages(given)).toEqual([{ op: 'holding', tasks: [1] }]);
+      const next = handle(ended([3], { durationUs: 1_000_000 }));
+      expect(only(next, 'execute')[0]?.runs[0]?.moved).toBeUndefined();
+    });
+
     test('are kept and announced where the scheduler asks for a copy', () => {
       const { handle } = aWorker(1);
       handle(said(aRun([3])));
