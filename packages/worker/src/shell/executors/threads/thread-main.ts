@@ -32,15 +32,8 @@ const COLLECT_BYTES = 16_777_216;
 const NO_RESOURCES: ResourceAmounts = [];
 
 // SAFE: the thread slot starts this file with exactly this.
-const {
-  port,
-  lane: laneMemory,
-  workerName,
-  slot,
-  scheduler,
-  cpus,
-  resultLimit,
-} = workerData as ThreadData;
+const threadData = workerData as ThreadData;
+const { port, lane: laneMemory, workerName, slot, scheduler, cpus, resultLimit } = threadData;
 const lane = new LaneWriter(laneMemory);
 const functions = new TaskFunctions(workerName);
 const waiting: RunsMessage[] = [];
