@@ -68,6 +68,8 @@ interface TaskRecord {
   readonly holders: Set<SessionRecord>;
   /** Runs that failed. */
   failures: number;
+  /** Losses that had been when it last failed. */
+  lossesAtFailure: number;
   /** It waits between two attempts, until this time of the checker's clock. */
   notBeforeMs: number;
 }
@@ -284,7 +286,10 @@ export class AssignmentChecker {
       );
       check(!task.isDone, 'assignments', `${key} runs again (run ${run}) though it is done`);
       check(
-        task.failures <= spec.options.retries || !this.#context.isFailureFinal(spec.ref),
+        // Where nobody wanted it any more, it begins anew for what was lost since and needs it.
+        task.failures <= spec.options.retries ||
+          this.#losses > task.lossesAtFailure ||
+          !this.#context.isFailureFinal(spec.ref),
         'assignments',
         `${key} runs again (run ${run}) after ${task.failures} failures`,
       );
@@ -357,6 +362,7 @@ export class AssignmentChecker {
           const { retryDelayMs } = record.spec.options;
           task.notBeforeMs = this.#elapsedMs + retryDelayMs * 2 ** task.failures;
           task.failures += 1;
+          task.lossesAtFailure = this.#losses;
         }
         this.#endForAgain(session, message.run);
         break;
@@ -463,6 +469,7 @@ function newTask(key: string): TaskRecord {
     isDone: false,
     holders: new Set(),
     failures: 0,
+    lossesAtFailure: 0,
     notBeforeMs: 0,
   };
 }
