@@ -3,28 +3,15 @@ import type { FunctionSpec } from '@farm/protocol';
 import { availableParallelism } from 'node:os';
 
 import { GroupReaper } from '../commands/group-reaper.ts';
-import type { Executor, ExecutorHandlers, ExecutorRun, SchedulerContact } from '../executor.ts';
-import type { ResultLimit } from '../result-limit.ts';
+import type { Executor, ExecutorRun } from '../executor.ts';
+import type { FunctionExecutorOptions } from '../function-executor-options.ts';
 import type { ThreadFunction } from '../threads/thread-messages.ts';
 import { ProcessSlot, type ProcessSlotOptions } from './process-slot.ts';
 
 /** Options of a {@link ProcessExecutor}. */
-export interface ProcessExecutorOptions {
-  /** Number of slots, hence of processes. */
-  readonly slots: number;
-  /** Name of this worker, for failures. */
-  readonly workerName: string;
-  readonly handlers: ExecutorHandlers;
-  /** Where clients in tasks connect to. */
-  readonly scheduler?: SchedulerContact | undefined;
-  /** CPUs that each slot is bound to, as `taskset` takes them. @default all for all */
-  readonly slotCpus?: readonly string[] | undefined;
+export interface ProcessExecutorOptions extends FunctionExecutorOptions {
   /** Limit of each process's JavaScript heap, MiB. @default Node's own */
   readonly heapMegabytes?: number | undefined;
-  /** Largest result that is taken. @default no limit */
-  readonly resultLimit?: ResultLimit | undefined;
-  /** Whether processes start at once, as many as there are cores. @default false */
-  readonly prewarm?: boolean;
   /** Directory of the processes. @default process.cwd() */
   readonly cwd?: string | undefined;
   /** What they inherit. @default process.env, as it is when a process starts */

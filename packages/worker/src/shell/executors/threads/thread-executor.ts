@@ -3,8 +3,8 @@ import type { FunctionSpec } from '@farm/protocol';
 import { availableParallelism } from 'node:os';
 import type { ResourceLimits } from 'node:worker_threads';
 
-import type { Executor, ExecutorHandlers, ExecutorRun, SchedulerContact } from '../executor.ts';
-import type { ResultLimit } from '../result-limit.ts';
+import type { Executor, ExecutorRun } from '../executor.ts';
+import type { FunctionExecutorOptions } from '../function-executor-options.ts';
 import type { ThreadFunction } from './thread-messages.ts';
 import { ThreadSlot } from './thread-slot.ts';
 
@@ -15,25 +15,9 @@ import { ThreadSlot } from './thread-slot.ts';
 const LOOK_MS = 10;
 
 /** Options of a {@link ThreadExecutor}. */
-export interface ThreadExecutorOptions {
-  /** Number of slots, hence of threads. */
-  readonly slots: number;
-  /** Name of this worker, for failures. */
-  readonly workerName: string;
-  readonly handlers: ExecutorHandlers;
-  /** Where clients in tasks connect to. */
-  readonly scheduler?: SchedulerContact | undefined;
-  /** CPUs that each slot is bound to, as `taskset` takes them. @default all for all */
-  readonly slotCpus?: readonly string[] | undefined;
+export interface ThreadExecutorOptions extends FunctionExecutorOptions {
   /** Memory limits of each thread. @default Node's own */
   readonly resourceLimits?: ResourceLimits | undefined;
-  /** Largest result that is taken. @default no limit */
-  readonly resultLimit?: ResultLimit | undefined;
-  /**
-   * Whether threads start at once, as many as there are cores, rather than with the first run of
-   * their slot. A thread takes some 12 MiB and tens of milliseconds of a core.
-   */
-  readonly prewarm?: boolean;
 }
 
 /**
