@@ -45,6 +45,7 @@ const SOURCES = '--conditions=@farm/source';
 const MEASURE_FLAGS: readonly string[] = [
   '--no-allocation-site-pretenuring',
   '--min-semi-space-size=16',
+  '--external-memory-accounted-in-global-limit',
   '--single-threaded-gc',
   '--expose-gc',
 ];

@@ -70,6 +70,7 @@ describe('the commands of the repository', () => {
         '--conditions=@farm/source',
         '--no-allocation-site-pretenuring',
         '--min-semi-space-size=16',
+        '--external-memory-accounted-in-global-limit',
       ],
     });
   });
