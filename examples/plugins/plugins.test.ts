@@ -13,7 +13,7 @@ import { runScript } from '../testing/run-script.ts';
 
 const TASKS = 600;
 /** Random, so that to compress it takes a while: a kill meets an archive that is being made. */
-const BALLAST_BYTES = 30_000_000;
+const BALLAST_BYTES = 10_000_000;
 
 test(
   'outputs are archived again and again and copied at the end, though the worker is killed',

@@ -3,7 +3,7 @@ import { forgetUnused } from './functions.ts';
 import { indexOfKey, splitKey } from './naming.ts';
 import type { Naming } from './naming.ts';
 import { forgetRequirement } from './requirements.ts';
-import { GONE } from './state.ts';
+import { flagsOf, GONE } from './state.ts';
 import type { Block, TaskState } from './state.ts';
 import type { Tables } from './tables.ts';
 
@@ -80,5 +80,5 @@ export function findTask(tables: Tables, number: number): TaskState | undefined 
 }
 
 function isThere(block: Block, index: number): boolean {
-  return ((block.flags[index] ?? GONE) & GONE) === 0;
+  return (flagsOf(block, index) & GONE) === 0;
 }

@@ -1,6 +1,6 @@
 import { entryOf, entryOfBlock } from './order.ts';
 import { joinLane } from './ready-queue.ts';
-import { GONE } from './state.ts';
+import { flagsOf, GONE } from './state.ts';
 import type { Block, QueueEntry, Requirement, TaskState } from './state.ts';
 import type { Tables } from './tables.ts';
 
@@ -58,7 +58,7 @@ export function nextInBlock(block: Block): number | null {
 /** Whether the task is queued by the block's entry. */
 export function isInBlockQueue(block: Block, index: number): boolean {
   const task = block.tasks[index];
-  if (task === undefined) return ((block.flags[index] ?? GONE) & GONE) === 0;
+  if (task === undefined) return (flagsOf(block, index) & GONE) === 0;
   return task.entry === null && (task.state === 'queued' || task.state === 'no-worker');
 }
 

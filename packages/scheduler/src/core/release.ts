@@ -3,7 +3,7 @@ import { eachItem } from './collections/one-or-many.ts';
 import { dropHolder, holderOf } from './coordination/sessions.ts';
 import { forgetUnused } from './functions.ts';
 import { observe, observedClient } from './observations.ts';
-import { WANTED } from './state.ts';
+import { flagsOf, setFlags, WANTED } from './state.ts';
 import type { Block, ClientState, Submission, TaskState } from './state.ts';
 import { taskOf } from './submission.ts';
 import type { Tables } from './tables.ts';
@@ -99,9 +99,9 @@ function dropWant(client: ClientState, submission: Submission, id: number): numb
   const { block, offset, first, isOwner } = submission;
   const index = offset + id - first;
   if (isOwner) {
-    const flags = block.flags[index] ?? 0;
+    const flags = flagsOf(block, index);
     if ((flags & WANTED) === 0) return null;
-    block.flags[index] = flags & ~WANTED;
+    setFlags(block, index, flags & ~WANTED);
   } else {
     const task = block.tasks[index];
     const left = task?.wants?.filter((want) => want.client !== client || want.id !== id);

@@ -22,6 +22,7 @@ import { arrive, fail, recordOf, review, troubleOf } from './transitions.ts';
 /** No function has this hash: the wire refuses it. */
 const NO_FUNCTION = '';
 const NAME = 'scatter';
+const NO_ARGUMENTS = { bytes: new Uint8Array(), start: 0, end: 0 };
 const NO_NEED = { resources: [], workers: [], allowOtherWorkers: false };
 const OPTIONS = {
   retries: 0,
@@ -63,7 +64,7 @@ export function takeScatter(tables: Tables, client: ClientState, message: Scatte
     fn: scatterFunction(tables),
     options: OPTIONS,
     requirement,
-    args: new Uint8Array(),
+    args: NO_ARGUMENTS,
     argEnds: null,
     owner: client,
     ownerFirst: first,

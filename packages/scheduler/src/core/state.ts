@@ -18,6 +18,7 @@ import type {
 
 import { AscendingMap } from './collections/ascending-map.ts';
 import { BitSet } from './collections/bit-set.ts';
+import type { KeptBytes } from './collections/byte-chunks.ts';
 import { NumberedSet } from './collections/numbered-set.ts';
 import type { OneOrMany } from './collections/one-or-many.ts';
 import type { RangeTable } from './collections/range-table.ts';
@@ -139,11 +140,15 @@ export class Block {
   readonly speculate: Speculation | null;
   /** Its tasks are values that a client handed over: they have no lineage. */
   readonly isScattered: boolean;
+  /** Of a block of one perhaps shared with others. Use {@link argStart} and {@link argEnd}. */
   readonly args: Uint8Array;
-  /** Null for a block of one. Use {@link argStart} and {@link argEnd}. */
+  readonly argsStart: number;
+  readonly argsEnd: number;
+  /** Null for a block of one. */
   readonly argEnds: Uint8Array | null;
-  /** {@link WANTED} and {@link GONE} of each task. */
-  readonly flags: Uint8Array;
+  /** Of a block of one; of others those of each task. Use {@link flagsOf} and {@link setFlags}. */
+  flag: number = WANTED;
+  readonly flags: Uint8Array | null;
   /** Who submitted it; null once it has left. */
   owner: ClientState | null;
   /** The owner's id of the first task. */
@@ -173,7 +178,7 @@ export class Block {
     readonly isScattered?: boolean;
     readonly span?: Span | null;
     readonly requirement: Requirement;
-    readonly args: Uint8Array;
+    readonly args: KeptBytes;
     readonly argEnds: Uint8Array | null;
     readonly owner: ClientState;
     readonly ownerFirst: number;
@@ -198,9 +203,11 @@ export class Block {
     this.isScattered = fields.isScattered ?? false;
     this.span = fields.span ?? null;
     this.requirement = fields.requirement;
-    this.args = fields.args;
+    this.args = fields.args.bytes;
+    this.argsStart = fields.args.start;
+    this.argsEnd = fields.args.end;
     this.argEnds = fields.argEnds;
-    this.flags = new Uint8Array(count).fill(WANTED);
+    this.flags = count === 1 ? null : new Uint8Array(count).fill(WANTED);
     this.owner = fields.owner;
     this.ownerFirst = fields.ownerFirst;
     this.tasks = new Array<TaskState | undefined>(count);
@@ -209,14 +216,25 @@ export class Block {
   }
 }
 
-/** Where the arguments of task `index` begin. */
-export function argStart(block: Block, index: number): number {
-  return index === 0 || block.argEnds === null ? 0 : u32At(block.argEnds, index - 1);
+/** {@link WANTED} and {@link GONE} of a task of the block. */
+export function flagsOf(block: Block, index: number): number {
+  return block.flags === null ? block.flag : (block.flags[index] ?? GONE);
+}
+
+/** Sets them. */
+export function setFlags(block: Block, index: number, flags: number): void {
+  if (block.flags === null) block.flag = flags;
+  else block.flags[index] = flags;
+}
+
+/** Where in `block.args` the arguments of task `index` begin. */
+export function argStart({ argsStart, argEnds }: Block, index: number): number {
+  return index === 0 || argEnds === null ? argsStart : u32At(argEnds, index - 1);
 }
 
 /** Where they end. */
-export function argEnd(block: Block, index: number): number {
-  return block.argEnds === null ? block.args.byteLength : u32At(block.argEnds, index);
+export function argEnd({ argsEnd, argEnds }: Block, index: number): number {
+  return argEnds === null ? argsEnd : u32At(argEnds, index);
 }
 
 /** A want besides that of the block's owner. */

@@ -10,7 +10,7 @@ import { observe, observedClient } from './observations.ts';
 import { enqueueBlock } from './queueing.ts';
 import { valueOf } from './replicas.ts';
 import { internRequirement } from './requirements.ts';
-import { argEnd, argStart, Block, TaskState, WANTED } from './state.ts';
+import { argEnd, argStart, Block, flagsOf, TaskState, WANTED } from './state.ts';
 import type { ClientState, FunctionState, Submission } from './state.ts';
 import type { Tables } from './tables.ts';
 import { recordOf, review, troubleOf } from './transitions.ts';
@@ -42,7 +42,7 @@ export function taskOf(client: ClientState, id: number): TaskState | null {
   if (submission === undefined) return null;
   const { block, offset, first, isOwner } = submission;
   const index = offset + id - first;
-  if (isOwner) return ((block.flags[index] ?? 0) & WANTED) === 0 ? null : recordOf(block, index);
+  if (isOwner) return (flagsOf(block, index) & WANTED) === 0 ? null : recordOf(block, index);
   const task = block.tasks[index];
   const isWanted = task?.wants?.some((want) => want.client === client && want.id === id);
   return task !== undefined && isWanted === true ? task : null;
@@ -75,7 +75,10 @@ function create(tables: Tables, client: ClientState, message: Submit, fn: Functi
     span: tables.spans.get(options.spans, tables.nowMs),
     requirement,
     // Views of what arrived: kept as they are, they would keep the whole frame.
-    args: new Uint8Array(message.args),
+    args:
+      count === 1
+        ? tables.args.keep(message.args)
+        : { bytes: new Uint8Array(message.args), start: 0, end: message.args.byteLength },
     argEnds: count === 1 ? null : new Uint8Array(message.argEndsColumn),
     owner: client,
     ownerFirst: first,

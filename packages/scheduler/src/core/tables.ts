@@ -1,3 +1,4 @@
+import { ByteChunks } from './collections/byte-chunks.ts';
 import { DirtyWorkers } from './collections/dirty-workers.ts';
 import { Heap } from './collections/heap.ts';
 import { IdleWorkers } from './collections/idle-workers.ts';
@@ -102,6 +103,8 @@ export class Tables {
   readonly durations: Durations = new Durations();
   readonly spans: SpanTable = new SpanTable();
   readonly values: ValueBudget;
+  /** Arguments of tasks that were submitted one by one. */
+  readonly args: ByteChunks = new ByteChunks();
   readonly counts: TaskCounts = noTasks();
 
   readonly outbox: Outbox = new Outbox();

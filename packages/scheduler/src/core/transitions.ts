@@ -16,7 +16,7 @@ import { dequeue, dequeueUnmade, enqueue } from './queueing.ts';
 import { addHolder, freeResult, isHeld, keepValue } from './replicas.ts';
 import { forgetCopies, noteSurplus } from './replication.ts';
 import { whyTooLarge } from './input-size.ts';
-import { GONE, TaskState, Trouble, WANTED } from './state.ts';
+import { flagsOf, GONE, setFlags, TaskState, Trouble, WANTED } from './state.ts';
 import type { Assignment, Block, ClientState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 import { beginRun } from './workload.ts';
@@ -75,7 +75,7 @@ export function isNeeded(task: TaskState): boolean {
 
 /** Whether a client wants it. */
 export function isWanted(task: TaskState): boolean {
-  return task.wants !== null || ((task.block.flags[task.index] ?? 0) & WANTED) !== 0;
+  return task.wants !== null || (flagsOf(task.block, task.index) & WANTED) !== 0;
 }
 
 /** Whether it is on its way to a result. */
@@ -89,7 +89,7 @@ export function isUnfinished(task: TaskState): boolean {
 /** The clients that want it, and what they call it. Shared values it is in are passed over. */
 export function eachWant(task: TaskState, visit: (client: ClientState, id: number) => void): void {
   const { block, index } = task;
-  if (block.owner !== null && ((block.flags[index] ?? 0) & WANTED) !== 0) {
+  if (block.owner !== null && (flagsOf(block, index) & WANTED) !== 0) {
     visit(block.owner, block.ownerFirst + index);
   }
   if (task.wants === null) return;
@@ -100,7 +100,7 @@ export function eachWant(task: TaskState, visit: (client: ClientState, id: numbe
 export function recordOf(block: Block, index: number): TaskState | null {
   const task = block.tasks[index];
   if (task !== undefined) return task;
-  if (((block.flags[index] ?? GONE) & GONE) !== 0) return null;
+  if ((flagsOf(block, index) & GONE) !== 0) return null;
   const made = new TaskState(block, index, readyState(block));
   block.tasks[index] = made;
   block.unmade -= 1;
@@ -410,7 +410,7 @@ function stopNeeding(tables: Tables, task: TaskState): void {
 }
 
 function markGone(tables: Tables, block: Block, index: number): void {
-  block.flags[index] = GONE;
+  setFlags(block, index, GONE);
   block.alive -= 1;
   if (block.alive === 0) dropBlock(tables, block);
 }

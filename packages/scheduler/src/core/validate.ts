@@ -10,7 +10,7 @@ import { isInBlockQueue } from './queueing.ts';
 import { hasCapacity, isNamedBy } from './requirements.ts';
 import { isInTheWay } from './reservation.ts';
 import type { Span } from './spans.ts';
-import { GONE, WANTED } from './state.ts';
+import { flagsOf, GONE, WANTED } from './state.ts';
 import type { Block, Requirement, TaskState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 import { isNeeded, isUnfinished } from './transitions.ts';
@@ -90,14 +90,14 @@ function validateBlock(
   let unmade = 0;
   for (let index = 0; index < block.count; index++) {
     const task = block.tasks[index];
-    const isGone = ((block.flags[index] ?? 0) & GONE) !== 0;
+    const isGone = (flagsOf(block, index) & GONE) !== 0;
     invariant(!isGone || task === undefined, `${naming.key} ${index} is gone and has a record`);
     if (isGone) continue;
     alive += 1;
     if (task === undefined) {
       unmade += 1;
       invariant(index >= block.cursor, `${naming.key} ${index} was passed over`);
-      invariant(block.flags[index] === WANTED, `${naming.key} ${index} is queued, unwanted`);
+      invariant(flagsOf(block, index) === WANTED, `${naming.key} ${index} is queued, unwanted`);
       counts[requirement.fits.size > 0 ? 'queued' : 'no-worker'] += 1;
     } else {
       counts[task.state] += 1;
@@ -265,7 +265,7 @@ function validateClients(tables: Tables): void {
     for (const { block, alive, isOwner, offset, count, first } of client.futures) {
       let found = 0;
       for (let at = 0; at < count; at++) {
-        if (isOwner) found += (block.flags[offset + at] ?? 0) & WANTED;
+        if (isOwner) found += flagsOf(block, offset + at) & WANTED;
         else if (block.tasks[offset]?.wants?.some((want) => want.id === first) === true) found += 1;
       }
       invariant(found === alive && alive > 0, `futures from ${first}: ${found}, counted ${alive}`);

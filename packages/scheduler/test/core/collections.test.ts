@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
 import { AscendingMap } from '../../src/core/collections/ascending-map.ts';
+import { ByteChunks } from '../../src/core/collections/byte-chunks.ts';
 import { Heap } from '../../src/core/collections/heap.ts';
 import { NumberedSet } from '../../src/core/collections/numbered-set.ts';
 import {
@@ -125,6 +126,29 @@ test('a numbered set is a set', () => {
       }
       for (const item of items) expect(set.has(item)).toBe(model.has(item));
       expect(new Set(set)).toEqual(model);
+    }),
+  );
+});
+
+test('byte chunks keep what they were given, small strings several to a chunk', () => {
+  const sizes = fc.array(fc.integer({ min: 0, max: 1_000 }), { maxLength: 100 });
+  fc.assert(
+    fc.property(sizes, (lengths) => {
+      const chunks = new ByteChunks();
+      const kept = lengths.map((length, index) => {
+        const given = new Uint8Array(length).fill(index + 1);
+        const where = chunks.keep(given);
+        given.fill(0);
+        return where;
+      });
+      kept.forEach(({ bytes, start, end }, index) => {
+        const length = lengths[index] ?? 0;
+        expect(bytes.slice(start, end)).toEqual(new Uint8Array(length).fill(index + 1));
+      });
+      const small = kept.filter((_, index) => (lengths[index] ?? 0) <= 512);
+      const room = new Set(small.map(({ bytes }) => bytes)).size * 4_096;
+      const used = small.reduce((sum, { start, end }) => sum + end - start, 0);
+      expect(room).toBeLessThan(used * 1.25 + 4_097);
     }),
   );
 });
