@@ -50,6 +50,7 @@ import type {
 } from './executors/executor.ts';
 import { failureOf, readFunctionSpec } from './functions.ts';
 import { watchMemory } from './memory-watch.ts';
+import { TaskCgroups } from './task-memory/cgroups/task-cgroups.ts';
 import { MemoryGuard } from './task-memory/memory-guard.ts';
 import type { PluginHost } from './plugins/plugin-host.ts';
 import type { EnvironmentChanges } from './plugins/worker-plugin.ts';
@@ -88,6 +89,8 @@ export interface WorkerSessionOptions {
   readonly memoryLimitBytes: number | null;
   /** At which parts of the limit what is done. @default those of Dask */
   readonly memoryFractions?: MemoryFractions | undefined;
+  /** Control group below which those of tasks are made. @default the worker's own */
+  readonly taskCgroup?: string | undefined;
   /** Empty; the data server serves from it. */
   readonly store: Store;
   /** Brings a connection back that lost its socket; where that fails, the connection ends. */
@@ -142,6 +145,7 @@ export class WorkerSession implements AsyncDisposable {
   readonly #stopWatchingMemory: () => void;
   /** Of runs that asked for memory. */
   readonly #guard: MemoryGuard;
+  readonly #cgroups: TaskCgroups;
   #wake: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
   #isCollecting = false;
@@ -167,8 +171,15 @@ export class WorkerSession implements AsyncDisposable {
         connection.send(getRelayed(request, task, offset, length));
       },
     });
+    this.#cgroups = new TaskCgroups({
+      directory: options.taskCgroup,
+      unusable: (why) => {
+        options.logger.info('memory of tasks is looked at, not limited by control groups', { why });
+      },
+    });
     this.#executors = createExecutors({
       slots: nthreads,
+      cgroups: this.#cgroups,
       workerName: name,
       functionsIn: options.functionsIn,
       slotCpus: options.slotCpus,
@@ -206,6 +217,7 @@ export class WorkerSession implements AsyncDisposable {
     this.#guard = new MemoryGuard({
       workerName: name,
       interrupt: (slot, run, why) => this.#executors.interrupt(slot, run, why),
+      cgroups: this.#cgroups,
       functionBytes: async (slot, run) => this.#executors.memoryBytes?.(slot, run),
     });
     store.onLost = (task, reason) => this.#lost(task, reason);
@@ -278,6 +290,7 @@ export class WorkerSession implements AsyncDisposable {
       this.#fetcher.close(),
       this.#options.connection.close(),
     ]);
+    this.#cgroups.close();
     this.#options.store.clear();
   }
 

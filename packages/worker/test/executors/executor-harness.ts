@@ -36,7 +36,13 @@ export class Harness {
   #fn = 0;
   readonly #waiters = new Set<() => void>();
 
-  constructor(options: Partial<ExecutorsOptions> = {}) {
+  readonly #resources: ExecutorRun['resources'];
+
+  constructor({
+    resources = [],
+    ...options
+  }: Partial<ExecutorsOptions> & { readonly resources?: ExecutorRun['resources'] } = {}) {
+    this.#resources = resources;
     const handlers: ExecutorHandlers = {
       ended: (_slot, results) => {
         for (const { run, value, durationUs } of results) {
@@ -92,7 +98,7 @@ export class Harness {
       args: encodeValue(args).bytes,
       inputs: [],
       timeoutMs: null,
-      resources: [],
+      resources: this.#resources,
       ...fields,
     };
   }
