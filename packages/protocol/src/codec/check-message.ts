@@ -157,6 +157,7 @@ const options = record({
   rerunOnLoss: flag,
   spans: path,
   speculate: nullable(speculation),
+  growMemory: nullable(finite),
 });
 
 const metrics = record({

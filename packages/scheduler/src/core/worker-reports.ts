@@ -20,6 +20,7 @@ import { hasOtherRun, keepWinner } from './copy-runs.ts';
 import { eachItem, hasItem } from './collections/one-or-many.ts';
 import { delay, retryDelayMs } from './delays.ts';
 import type { Prefix } from './durations.ts';
+import { growMemory, mayGrow } from './memory-growth.ts';
 import { takePaused } from './pausing.ts';
 import { addHolder, removeHolder } from './replicas.ts';
 import { endTransfer, noteSurplus } from './replication.ts';
@@ -32,6 +33,8 @@ import type { Tables } from './tables.ts';
 import { complete, fail, review, sendBack, sendBackUnstarted, troubleOf } from './transitions.ts';
 import { endRun, secedeRun } from './workload.ts';
 
+/** What is added where a task cannot ask for more memory. */
+const LARGEST = '; growMemory is of no more help: no worker that it may run on has more than that';
 /** Times that inputs of a task may turn out to be nowhere before it errs. */
 const INPUT_MISSES_MAX = 20;
 
@@ -105,6 +108,12 @@ export function takeRunFailed(tables: Tables, worker: WorkerState, message: RunF
     return;
   }
   const trouble = troubleOf(task);
+  const hasGrown = mayGrow(task, message.failure) ? growMemory(tables, task, trouble) : null;
+  if (hasGrown !== null) {
+    tables.cause = `run failed, again with ${hasGrown}: ${message.failure.message}`;
+    sendBack(tables, task);
+    return;
+  }
   const { retries, retryDelayMs: firstDelayMs } = task.block;
   if (trouble.retriesUsed < retries && isWorthRetry(task.block, message.failure)) {
     trouble.retriesUsed += 1;
@@ -116,7 +125,9 @@ export function takeRunFailed(tables: Tables, worker: WorkerState, message: RunF
     sendBack(tables, task);
     return;
   }
-  const { code, message: text, origin, error, name } = message.failure;
+  const { code, origin, error, name } = message.failure;
+  const isLargest = mayGrow(task, message.failure);
+  const text = isLargest ? `${message.failure.message}${LARGEST}` : message.failure.message;
   // The bytes are a view of what arrived, which would stay as a whole.
   const bytes = error === null ? null : new Uint8Array(error);
   const ranOn = message.failure.worker ?? worker.name;
