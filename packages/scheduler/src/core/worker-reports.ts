@@ -88,10 +88,16 @@ export function takeRunUsage(worker: WorkerState, { run, peakBytes, cpuUs }: Run
   if (assignment !== undefined) assignment.usage = { peakBytes, cpuUs };
 }
 
-/** In words: `145 MiB of memory, 1.5 s of processor time`. */
+/** In words: `145 MiB of memory, 1.5 s of processor time`, as far as it is known. */
 function taken({ peakBytes, cpuUs }: Pick<RunUsage, 'peakBytes' | 'cpuUs'>): string {
-  const memory = `${Math.round(peakBytes / 2 ** 20)} MiB of memory`;
-  return cpuUs === null ? memory : `${memory}, ${(cpuUs / 1e6).toFixed(1)} s of processor time`;
+  const parts: string[] = [];
+  if (peakBytes !== null) parts.push(`${Math.round(peakBytes / 2 ** 20)} MiB of memory`);
+  if (cpuUs !== null) parts.push(`${seconds(cpuUs)} of processor time`);
+  return parts.join(', ');
+}
+
+function seconds(us: number): string {
+  return us < 1e6 ? `${Math.round(us / 1_000)} ms` : `${(us / 1e6).toFixed(1)} s`;
 }
 
 /** A run that failed: again while it has retries left, else for good. */

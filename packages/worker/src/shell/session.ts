@@ -61,6 +61,9 @@ const COLLECT_BYTES = 16_777_216;
 /** Signals that are sent to all processes of a job reach them within this time. */
 const TERMINATED_MS = 200;
 
+/** Of functions that take less nobody is told the processor time: the message would cost as much. */
+const MEASURED_US_MIN = 10_000;
+
 /** Part of the memory limit that large values on their way may take, but for one (as Dask). */
 const FETCH_MEMORY_FRACTION = 0.1;
 
@@ -332,10 +335,10 @@ export class WorkerSession implements AsyncDisposable {
 
   #runsEnded(results: readonly ExecutorResult[]): void {
     const { store, plugins } = this.#options;
-    const ended = results.flatMap(({ run, value, durationUs }) => {
+    const ended = results.flatMap(({ run, value, durationUs, cpuUs }) => {
       const task = this.#tasks.get(run);
       if (task === undefined) return [];
-      this.#forgetRun(run);
+      this.#forgetRun(run, durationUs < MEASURED_US_MIN ? undefined : cpuUs);
       const sizeBytes = value.byteLength;
       const tooLarge = this.#whyTooLarge(sizeBytes);
       plugins.transitions.moved(run, tooLarge === null ? 'memory' : 'erred');
@@ -483,11 +486,14 @@ export class WorkerSession implements AsyncDisposable {
     for (const { run, key } of given) transitions.began(run, key);
   }
 
-  #forgetRun(run: number): void {
+  /** @param cpuUs - Processor time of a function that is worth telling. */
+  #forgetRun(run: number, cpuUs?: number): void {
     this.#tasks.delete(run);
     const usage = this.#guard.ended(run);
-    if (usage === undefined) return;
-    this.#options.connection.send(runUsage(run, usage.peakBytes, usage.cpuUs));
+    if (usage === undefined && cpuUs === undefined) return;
+    const us = usage?.cpuUs ?? cpuUs ?? null;
+    const rounded = us === null ? null : Math.round(us);
+    this.#options.connection.send(runUsage(run, usage?.peakBytes ?? null, rounded));
   }
 
   #interrupt({ slot, run, code, reason }: Interrupt): void {

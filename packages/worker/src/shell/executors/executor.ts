@@ -71,6 +71,8 @@ export interface ExecutorResult {
   readonly run: number;
   readonly value: Uint8Array;
   readonly durationUs: number;
+  /** Processor time; where it was not measured, undefined. */
+  readonly cpuUs?: number | undefined;
 }
 
 /**

@@ -20,6 +20,7 @@ import {
 } from '../threads/thread-messages.ts';
 import { memoryExceeded } from '../../task-memory/memory-exceeded.ts';
 import type { TaskCgroups } from '../../task-memory/cgroups/task-cgroups.ts';
+import type { WorkerBoundFrame } from './process-messages.ts';
 import { type ProcessEnd, SlotProcess, type SlotProcessHandlers } from './slot-process.ts';
 
 /** Unfinished lines of an idle slot wait this long: output comes apart from results. */
@@ -50,6 +51,8 @@ interface GivenRun {
   readonly fn: number;
   readonly run: ExecutorRun;
 }
+
+type EndedFrame = Extract<WorkerBoundFrame, { say: 'ended' }>;
 
 /** The run the process was given. */
 interface Current {
@@ -203,7 +206,8 @@ export class ProcessSlot {
     const { run } = seceded.run;
     this.#seceded.delete(run);
     this.#process?.post({ do: 'abandon', run });
-    this.#report(seceded, RECORD_KINDS.value, 0, new Uint8Array());
+    const nothing = { kind: RECORD_KINDS.value, durationUs: 0, cpuUs: null };
+    this.#report(seceded, nothing, new Uint8Array());
   }
 
   #kill(current: Current): void {
@@ -320,7 +324,7 @@ export class ProcessSlot {
       const exceeded = this.#whyExceeded(current.run, peakBytes);
       if (isBeingKilled) this.#isEnding = true;
       if (frame.isHarmed) this.#retire();
-      this.#report(current, frame.kind, frame.durationUs, body, exceeded);
+      this.#report(current, frame, body, exceeded);
       this.#next();
     }
   }
@@ -337,7 +341,7 @@ export class ProcessSlot {
       clearTimeout(seceded.timer);
       this.#seceded.delete(frame.run);
       if (frame.isHarmed) this.#retire();
-      this.#report(seceded, frame.kind, frame.durationUs, body);
+      this.#report(seceded, frame, body);
     }
   }
 
@@ -352,8 +356,7 @@ export class ProcessSlot {
 
   #report(
     current: Current,
-    kind: number,
-    durationUs: number,
+    { kind, durationUs, cpuUs }: Pick<EndedFrame, 'kind' | 'durationUs' | 'cpuUs'>,
     bytes: Uint8Array,
     exceeded?: Failure,
   ): void {
@@ -367,7 +370,7 @@ export class ProcessSlot {
       // It was told to end: what it ended with is too late.
       handlers.erred(slot, run, current.why, durationUs);
     } else if (kind === RECORD_KINDS.value) {
-      handlers.ended(slot, [{ run, value: bytes, durationUs }]);
+      handlers.ended(slot, [{ run, value: bytes, durationUs, cpuUs: cpuUs ?? undefined }]);
     } else {
       const { message, error, name } = unpackFailure(bytes);
       const code = failureCode(kind);
