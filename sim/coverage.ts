@@ -11,6 +11,7 @@ export const HAPPENINGS: readonly string[] = [
   'steal',
   'kept',
   'second run',
+  'more memory',
   'worker-away',
   'worker-back',
   'worker lease over',

@@ -1,6 +1,7 @@
 import { taskOptions } from '@farm/protocol/core';
 
 import { FAULT_KINDS, makeFaults, MEMORY_FAULTS } from './faults.ts';
+import { GROWTH_FEATURE, withGrowingMemory } from './growing-memory.ts';
 import { mix, Random } from './prng.ts';
 import type {
   ClientOp,
@@ -53,7 +54,7 @@ export function makeScenario(seed: number, profile: Profile = SMALL): Scenario {
     features.add(MEMORY_FEATURE);
     if (!isCalm) for (const kind of memory.some([...MEMORY_FAULTS], 0.6)) kinds.add(kind);
   }
-  const ops = withSpeculation(
+  let ops = withSpeculation(
     seed,
     new WorkloadMaker(new Random(mix(seed, 'workload')), {
       tasks: Math.ceil(random.spread(2, profile.tasksMax)),
@@ -64,6 +65,10 @@ export function makeScenario(seed: number, profile: Profile = SMALL): Scenario {
     }).make(),
   );
   if (isMemoryShort) workers = withMemoryLimits(seed, workers, ops);
+  if (new Random(mix(seed, 'growth')).chance(0.15)) {
+    features.add(GROWTH_FEATURE);
+    ops = withGrowingMemory(seed, workers, ops);
+  }
   return {
     seed,
     settings: {

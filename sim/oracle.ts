@@ -2,6 +2,8 @@
 import { taskOptions } from '@farm/protocol/core';
 import type { Failure, TaskOptions } from '@farm/protocol/core';
 
+import { AMOUNT_MAX } from '../packages/scheduler/src/core/resources.ts';
+import { grantedMemory } from './growing-memory.ts';
 import { mix } from './prng.ts';
 import type { Scenario, ScatterOp, SubmitOp, TaskPlan } from './scenario.ts';
 
@@ -135,6 +137,9 @@ export class Oracle {
       case 'ERR_TASK':
         if (behaviour.kind === 'flaky') return true;
         return behaviour.kind === 'throws' && behaviour.times > retries;
+      case 'ERR_MEMORY_LIMIT':
+        // With more memory it may end well, where a worker has that at the time.
+        return behaviour.kind === 'hungry' && behaviour.bytes > grantedMemory(options.resources);
       case 'ERR_WORKER_CRASH':
         return behaviour.kind === 'crashes-slot' && behaviour.times > retries;
       case 'ERR_TASK_TIMEOUT':
@@ -173,6 +178,11 @@ export class Oracle {
     const { behaviour } = spec;
     if (behaviour.kind === 'hangs') return null;
     if ('times' in behaviour && behaviour.times === Infinity) return null;
+    if (behaviour.kind === 'hungry') {
+      const { growMemory, resources } = spec.options;
+      const most = growMemory === null ? grantedMemory(resources) : AMOUNT_MAX;
+      if (behaviour.bytes > most) return null;
+    }
     const inputs: Uint8Array[] = [];
     for (const dep of spec.deps) {
       const input = this.value(dep);

@@ -2,6 +2,7 @@
 import { HAPPENINGS } from './coverage.ts';
 import type { Coverage } from './coverage.ts';
 import { FAULT_KINDS } from './faults.ts';
+import { GROWTH_FEATURE } from './growing-memory.ts';
 import { LEGAL_PAIRS, LEGAL_TRANSITIONS } from './legal-pairs.ts';
 import type { RunReport } from './run.ts';
 import { formatParts } from './shrink.ts';
@@ -43,7 +44,11 @@ export function formatCoverage(coverage: Coverage): string {
   const { faults, features, happenings, transitions, pairs } = coverage;
   return [
     table('Faults', Object.keys(FAULT_KINDS), faults),
-    table('Features of the workload', [...WORKLOAD_FEATURES, MEMORY_FEATURE], features),
+    table(
+      'Features of the workload',
+      [...WORKLOAD_FEATURES, MEMORY_FEATURE, GROWTH_FEATURE],
+      features,
+    ),
     table('Other happenings', HAPPENINGS, happenings),
     table('Transitions of tasks', LEGAL_TRANSITIONS, transitions),
     table('State of a task × event', LEGAL_PAIRS, pairs),

@@ -68,6 +68,7 @@ export function runScenario(
   }
   const { trace, checks } = cluster.world;
   coverage.happened('second run', checks.assignments.copies);
+  coverage.happened('more memory', checks.assignments.growths);
   return {
     seed: scenario.seed,
     failure,

@@ -17,6 +17,8 @@ export type Behaviour =
   | { readonly kind: 'crashes-slot'; readonly times: number }
   /** Ends the process it runs in, the first `times` times. */
   | { readonly kind: 'kills-worker'; readonly times: number }
+  /** Takes so much memory: more than it was granted, and it is ended. */
+  | { readonly kind: 'hungry'; readonly bytes: number }
   /** It has no function: a client hands its value over, and what is lost stays lost. */
   | { readonly kind: 'scattered' };
 

@@ -20,6 +20,15 @@ type RunEnd =
   | { readonly run: number; readonly value: Uint8Array; readonly durationUs: number }
   | { readonly run: number; readonly why: Failure; readonly durationUs: number };
 
+/** What a function does this time. */
+export type Conduct =
+  | 'returns'
+  | 'throws'
+  | 'hangs'
+  | 'crashes-slot'
+  | 'kills-worker'
+  | 'takes-too-much';
+
 /** Who hears of what happens in the slots; as the executors of a real worker report it. */
 export interface SlotHandlers {
   ended(slot: number, ends: readonly Extract<RunEnd, { value: Uint8Array }>[]): void;
@@ -38,7 +47,7 @@ export interface SlotHandlers {
   /** What the function makes of its inputs. */
   compute(given: GivenRun): Uint8Array;
   /** What the function does this time. */
-  behave(given: GivenRun): 'returns' | 'throws' | 'hangs' | 'crashes-slot' | 'kills-worker';
+  behave(given: GivenRun): Conduct;
   /** A function ends the process. */
   killed(given: GivenRun): void;
 }
@@ -228,9 +237,13 @@ export class SimulatedSlots implements SlotsOfWorker {
       case 'crashes-slot':
         inTurn(durationMs / 2, () => {
           const why = failure('ERR_WORKER_CRASH', 'its thread ended', run.key, null, null);
-          slot.stopping ??= { run: run.run, failure: why };
-          const { stopping } = slot;
-          this.#later(this.#random.between(0, 5), () => this.#empty(slot, stopping));
+          this.#breakDown(slot, run.run, why);
+        });
+        break;
+      case 'takes-too-much':
+        inTurn(durationMs / 2, () => {
+          const why = failure('ERR_MEMORY_LIMIT', 'it took more', run.key, null, null);
+          this.#breakDown(slot, run.run, why);
         });
         break;
       case 'kills-worker':
@@ -250,6 +263,13 @@ export class SimulatedSlots implements SlotsOfWorker {
       );
       this.interrupt(slot.index, run.run, why);
     });
+  }
+
+  /** What executes is ended, for a reason of its own. */
+  #breakDown(slot: Slot, run: number, why: Failure): void {
+    slot.stopping ??= { run, failure: why };
+    const { stopping } = slot;
+    this.#later(this.#random.between(0, 5), () => this.#empty(slot, stopping));
   }
 
   /** The run goes on without its slot, which takes the next one. */

@@ -151,7 +151,7 @@ export class SimulatedWorker {
       name: plan.name,
       nthreads: plan.nthreads,
       resources: plan.resources,
-      memoryLimitBytes: null,
+      memoryLimitBytes: plan.memoryLimitBytes,
       address,
       host: plan.host,
       pid: 1,
@@ -266,7 +266,7 @@ export class SimulatedSession {
         started: (_slot, given) => world.checks.execution.started(this, given),
         over: (_slot, given) => world.checks.execution.over(this, given),
         compute: ({ spec, inputs }) => world.oracle.compute(spec, inputs),
-        behave: ({ spec }) => world.checks.execution.behave(spec),
+        behave: (given) => world.checks.execution.behave(given),
         killed: () => world.killWorker(worker),
       },
     });

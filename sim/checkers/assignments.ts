@@ -1,10 +1,11 @@
-import type { Run, WorkerMessage } from '@farm/protocol/core';
+import type { ResourceAmounts, Run, WorkerMessage } from '@farm/protocol/core';
 
 import type {
   SchedulerEvent,
   SchedulerInstruction,
 } from '../../packages/scheduler/src/core/index.ts';
 import { check } from '../failure.ts';
+import { grantedMemory, MEMORY, memoryOf } from '../growing-memory.ts';
 import type { Oracle, TaskSpec } from '../oracle.ts';
 
 /** Messages that only take from a worker. */
@@ -15,6 +16,8 @@ interface RunRecord {
   readonly run: number;
   readonly task: number;
   readonly spec: TaskSpec;
+  /** What it takes of its worker's resources. */
+  readonly granted: ResourceAmounts;
   readonly session: SessionRecord;
   /** The scheduler has said `stop`, whether it runs or not. */
   isGivenUp: boolean;
@@ -68,6 +71,10 @@ interface TaskRecord {
   readonly holders: Set<SessionRecord>;
   /** Runs that failed. */
   failures: number;
+  /** What its last run was granted; 0 before the first. */
+  memory: number;
+  /** What its last run was granted that took more memory; null where that was not the last to fail. */
+  tooLittle: number | null;
   /** Losses that had been when it last failed. */
   lossesAtFailure: number;
   /** It waits between two attempts, until this time of the checker's clock. */
@@ -88,6 +95,7 @@ export class AssignmentChecker {
   readonly #awayClients = new Set<string>();
   #losses = 0;
   #copies = 0;
+  #growths = 0;
   /** In this batch. */
   #isRetireAsked = false;
   /** Time that passed by the scheduler's clock, which may be set back. */
@@ -106,6 +114,11 @@ export class AssignmentChecker {
   /** Second runs begun beside slow ones. */
   get copies(): number {
     return this.#copies;
+  }
+
+  /** Runs begun with more memory than the one before. */
+  get growths(): number {
+    return this.#growths;
   }
 
   /** Runs assigned so far. */
@@ -163,7 +176,7 @@ export class AssignmentChecker {
       this.#sessions.set(event.worker, {
         name: hello.name,
         nthreads: hello.nthreads,
-        resources: new Map(hello.resources),
+        resources: new Map([...hello.resources, [MEMORY, memoryOf(hello)]]),
         runs: new Map(),
         host: hello.host,
         address: hello.address,
@@ -285,6 +298,7 @@ export class AssignmentChecker {
         `${key} is assigned again (run ${run}) while run ${current?.run} counts`,
       );
       check(!task.isDone, 'assignments', `${key} runs again (run ${run}) though it is done`);
+      this.#checkMemory(task, spec, message.resources);
       check(
         // Where nobody wanted it any more, it begins anew for what was lost since and needs it.
         task.failures <= spec.options.retries ||
@@ -303,6 +317,7 @@ export class AssignmentChecker {
         run,
         task: number,
         spec,
+        granted: message.resources,
         session,
         isGivenUp: false,
         isAskedFor: false,
@@ -319,13 +334,35 @@ export class AssignmentChecker {
     this.#checkCapacity(session);
   }
 
+  /** It asks for what it did, or for more once it took all of that; which is no retry. */
+  #checkMemory(task: TaskRecord, { key, options, ref }: TaskSpec, granted: ResourceAmounts): void {
+    const asked = grantedMemory(options.resources);
+    const bytes = grantedMemory(granted);
+    const { tooLittle } = task;
+    const { growMemory } = options;
+    const most = growMemory === null ? asked : (tooLittle ?? task.memory) * growMemory;
+    // Once it has failed for good it may begin anew.
+    const least = this.#context.isFailureFinal(ref) && this.#losses === 0 ? task.memory : asked;
+    check(
+      bytes >= Math.max(asked, least) && bytes <= Math.max(asked, most),
+      'capacity',
+      `${key} is granted ${bytes} of memory, and asked for ${asked}; it had ${task.memory}`,
+    );
+    task.memory = bytes;
+    task.tooLittle = null;
+    if (tooLittle === null || bytes <= tooLittle) return;
+    task.failures -= 1;
+    task.notBeforeMs = 0;
+    this.#growths += 1;
+  }
+
   /** What needs more than one slot is never sent ahead, so its sums hold at any time. */
   #checkCapacity({ name, runs, nthreads, resources }: SessionRecord): void {
     const used = new Map<string, number>();
-    for (const { spec, hasSeceded } of runs.values()) {
+    for (const { spec, granted, hasSeceded } of runs.values()) {
       if (spec.options.resources.length === 0) continue;
       if (!hasSeceded) used.set('threads', (used.get('threads') ?? 0) + spec.threads);
-      for (const [resource, amount] of spec.options.resources) {
+      for (const [resource, amount] of granted) {
         if (resource !== 'threads') used.set(resource, (used.get(resource) ?? 0) + amount);
       }
     }
@@ -362,6 +399,8 @@ export class AssignmentChecker {
           const { retryDelayMs } = record.spec.options;
           task.notBeforeMs = this.#elapsedMs + retryDelayMs * 2 ** task.failures;
           task.failures += 1;
+          const isHungry = message.failure.code === 'ERR_MEMORY_LIMIT';
+          task.tooLittle = isHungry ? grantedMemory(record.granted) : null;
           task.lossesAtFailure = this.#losses;
         }
         this.#endForAgain(session, message.run);
@@ -469,6 +508,8 @@ function newTask(key: string): TaskRecord {
     isDone: false,
     holders: new Set(),
     failures: 0,
+    memory: 0,
+    tooLittle: null,
     lossesAtFailure: 0,
     notBeforeMs: 0,
   };

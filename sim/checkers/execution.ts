@@ -2,8 +2,9 @@ import type { WorkerMessage } from '@farm/protocol/core';
 
 import type { Define, Forget, SlotRun } from '../../packages/worker/src/core/index.ts';
 import { check } from '../failure.ts';
+import { grantedMemory, MEMORY, memoryOf } from '../growing-memory.ts';
 import type { Oracle, TaskSpec } from '../oracle.ts';
-import type { GivenRun } from '../simulated-slots.ts';
+import type { Conduct, GivenRun } from '../simulated-slots.ts';
 import type { SimulatedSession } from '../simulated-worker.ts';
 
 interface SessionRecord {
@@ -114,10 +115,10 @@ export class ExecutionChecker {
   }
 
   /** What a function does this time. */
-  behave({
-    ref,
-    behaviour,
-  }: TaskSpec): 'returns' | 'throws' | 'hangs' | 'crashes-slot' | 'kills-worker' {
+  behave({ spec: { ref, behaviour }, run: { resources } }: GivenRun): Conduct {
+    if (behaviour.kind === 'hungry') {
+      return behaviour.bytes > grantedMemory(resources) ? 'takes-too-much' : 'returns';
+    }
     if (behaviour.kind === 'hangs') return behaviour.kind;
     const before = this.#mishaps.get(ref) ?? 0;
     if (behaviour.kind === 'flaky') {
@@ -144,7 +145,8 @@ export class ExecutionChecker {
 
   /** What must not happen twice happens again only where a client, or its retries, ask for it. */
   #checkOnce({ ref, key, options }: TaskSpec): void {
-    if (options.rerunOnLoss || !this.#areFailuresFinal) return;
+    // To ask for more memory is to ask for another run.
+    if (options.rerunOnLoss || options.growMemory !== null || !this.#areFailuresFinal) return;
     const starts = (this.#startsOnce.get(ref) ?? 0) + 1;
     this.#startsOnce.set(ref, starts);
     if (!this.#oracle.isSubmittedOnce(ref)) return;
@@ -162,7 +164,8 @@ export class ExecutionChecker {
     }
     check(threads <= plan.nthreads, 'capacity', `${plan.name} runs ${threads} of ${plan.nthreads}`);
     for (const [name, amount] of used) {
-      const capacity = plan.resources.find(([own]) => own === name)?.[1] ?? 0;
+      const declared = plan.resources.find(([own]) => own === name)?.[1] ?? 0;
+      const capacity = name === MEMORY ? memoryOf(plan) : declared;
       check(
         amount <= capacity + 1e-9,
         'capacity',

@@ -606,4 +606,28 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     find: '    pauseRuns(tables, worker);\n    unmatchAll(tables, worker);\n',
     replace: '',
   },
+  {
+    name: 'grown-request-not-granted',
+    what: 'a task that asks for more memory is granted what it asked for at first',
+    core: 'scheduler',
+    file: 'workload.ts',
+    find: '  const requirement = requirementOf(task);\n  const { fn } = task.block;',
+    replace: '  const { requirement, fn } = task.block;',
+  },
+  {
+    name: 'growth-is-a-retry',
+    what: 'a task that may ask for more memory is tried again with as much as before',
+    core: 'scheduler',
+    file: 'worker-reports.ts',
+    find: 'trouble.retriesUsed < retries && isWorthRetry',
+    replace: '(mayGrow(task, message.failure) || trouble.retriesUsed < retries) && isWorthRetry',
+  },
+  {
+    name: 'grown-requirement-kept',
+    what: 'what a task asked for at last is not forgotten with it',
+    core: 'scheduler',
+    file: 'memory-growth.ts',
+    find: '  if (trouble !== null && trouble.requirement !== null) ownRequirement(tables, trouble, null);\n',
+    replace: '',
+  },
 ];

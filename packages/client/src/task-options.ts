@@ -56,6 +56,13 @@ export interface SubmitOptions {
    */
   readonly memory?: number | string;
   /**
+   * Whether a task that took more memory than it asked for runs again with more, and by which factor
+   * above 1; `true` is 2. It goes on until one run is enough, or it has asked for all that the largest
+   * worker has; that is no retry. Only with `memory`.
+   * @default false
+   */
+  readonly growMemory?: boolean | number;
+  /**
    * Names, addresses or hosts of the workers the tasks may run on.
    * @default any
    */
@@ -125,6 +132,7 @@ export interface CheckedOptions {
 const OPTION_NAMES: Readonly<Record<keyof SubmitOptions, true>> = {
   resources: true,
   memory: true,
+  growMemory: true,
   workers: true,
   allowOtherWorkers: true,
   retries: true,
@@ -180,6 +188,7 @@ export function checkSubmitOptions(options: SubmitOptions): CheckedOptions {
       retries: retries.count,
       retryDelayMs: retries.delayMs,
       retryOn: retries.on,
+      growMemory: checkGrowMemory(options),
       rerunOnLoss,
       spans: spanPath(options.span),
       speculate,
@@ -259,6 +268,15 @@ function checkMemory(memory: SubmitOptions['memory']): TaskOptions['resources'] 
     throw refusal('memory', 'is neither bytes nor a size as 2GB or 500MiB', memory);
   }
   return [['memory', Math.ceil(bytes)]];
+}
+
+function checkGrowMemory({ growMemory = false, memory }: SubmitOptions): number | null {
+  if (growMemory === false) return null;
+  if (memory === undefined)
+    throw refusal('growMemory', 'is only for tasks with memory', growMemory);
+  const factor = growMemory === true ? 2 : growMemory;
+  if (typeof factor === 'number' && factor > 1 && factor < Infinity) return factor;
+  throw refusal('growMemory', 'is neither true, false nor a factor above 1', growMemory);
 }
 
 function sizeOf(text: string): number {

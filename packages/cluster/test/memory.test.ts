@@ -160,7 +160,9 @@ test.skipIf(process.platform !== 'linux')(
     const measured = client.with({ memory: '500MB' }).submit(command('sh', ['-c', busy]));
     await measured.result();
     const causes = (await client.story(measured)).map(({ cause }) => cause);
-    expect(causes.at(-1)).toMatch(/^finished: \d+ MiB of memory, \d\.\d s of processor time$/);
+    expect(causes.at(-1)).toMatch(
+      /^finished: \d+ MiB of memory, (\d\.\d s|\d{3} ms) of processor time$/,
+    );
     const hungry = client.with({ memory: '150MB' }).submit(async () => {
       const kept: Uint8Array[] = [];
       for (;;) {
@@ -172,9 +174,53 @@ test.skipIf(process.platform !== 'linux')(
       code: 'ERR_MEMORY_LIMIT',
     });
     expect((await theWorker(client)).pid).toBe(pid);
+    const long = client.submit(() => {
+      const endMs = performance.now() + 50;
+      let turns = 0;
+      while (performance.now() < endMs) turns += 1;
+      return turns;
+    });
+    await long.result();
+    const [told] = (await client.story(long)).slice(-1);
+    // Not every Node tells the processor time of a thread.
+    const isTold = process.threadCpuUsage !== undefined;
+    expect(told?.cause).toMatch(isTold ? /^finished: \d+ ms of processor time$/ : /^finished$/);
     const never = client.with({ memory: '2GB' }).submit(command('true'));
     const { summary } = await client.explain(never);
     expect(summary).toContain('memory=2000000000');
+  },
+);
+
+test.skipIf(process.platform !== 'linux')(
+  'a task that took more than it asked for asks for more, as often as that helps',
+  { timeout: 60_000 },
+  async () => {
+    await using site = await Site.open();
+    site.scheduler();
+    site.worker('--nthreads', '2', '--memory-limit', '600MB');
+    await using client = new Client({ schedulerFile: site.schedulerFile });
+    await client.waitForWorkers(1, { timeoutMs: 20_000 });
+    const grows = client.with({ memory: '60MB', growMemory: 3 });
+    const take = 'head -c "$0" /dev/zero | tail -c 2000000000 | wc -c; echo $FARM_RESOURCE_MEMORY';
+    const takes = (bytes: number): ReturnType<typeof command> =>
+      command('sh', ['-c', take, String(bytes)]);
+    const [small, medium, large] = [1e6, 250e6, 600e6].map((bytes) => grows.submit(takes(bytes)));
+    expect((await small?.result({ timeoutMs: 30_000 }))?.stdout).toBe('1000000\n60000000\n');
+    expect((await medium?.result({ timeoutMs: 30_000 }))?.stdout).toBe('250000000\n540000000\n');
+    expect(await large?.exception({ timeoutMs: 30_000 })).toMatchObject({
+      code: 'ERR_MEMORY_LIMIT',
+      message: expect.stringMatching(
+        /more than the 572\.20 MiB .* no worker .* has more/,
+      ) as string,
+    });
+    const causes = (await client.story(medium ?? '')).map(({ cause }) => cause);
+    const grown = causes.flatMap(
+      (cause) => /^run failed, again with (.*?): /.exec(cause)?.[1] ?? [],
+    );
+    expect([...new Set(grown)]).toEqual([
+      '172 MiB of memory instead of 57 MiB',
+      '515 MiB of memory instead of 172 MiB',
+    ]);
   },
 );
 

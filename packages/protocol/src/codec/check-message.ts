@@ -157,6 +157,7 @@ const options = record({
   rerunOnLoss: flag,
   spans: path,
   speculate: nullable(speculation),
+  growMemory: nullable(finite),
 });
 
 const metrics = record({
@@ -331,7 +332,7 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
   stopped: { fields: { runs: integers, kept: integers } },
   holding: { fields: { tasks: integers } },
   lost: { fields: { tasks: integers } },
-  'run-usage': { fields: { run: integer, peakBytes: integer, cpuUs: nullable(integer) } },
+  'run-usage': { fields: { run: integer, peakBytes: nullable(integer), cpuUs: nullable(integer) } },
   seceded: { fields: { runs: integers } },
   'acquire-failed': { fields: { task: integer, holders: texts } },
   'input-missing': { fields: { run: integer, task: integer, holders: texts } },

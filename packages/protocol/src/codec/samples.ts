@@ -102,7 +102,12 @@ export const SAMPLES: {
     argEndsColumn: packU32([1, 3]),
     depsColumn: packU32([0]),
     depEndsColumn: packU32([1, 1]),
-    options: taskOptions({ resources: [['GPU', 1]], retries: 2, speculate: [3, 1_000] }),
+    options: taskOptions({
+      resources: [['GPU', 1]],
+      retries: 2,
+      growMemory: 1.5,
+      speculate: [3, 1_000],
+    }),
     parent: 'outer-3',
   }),
   accepted: accepted(1, 2),

@@ -17,7 +17,7 @@ export interface TaskPlace {
 export function addBlock(tables: Tables, block: Block, isNamed: boolean): void {
   tables.blocks.add(block);
   block.fn.blocks += 1;
-  block.requirement.blocks += 1;
+  block.requirement.users += 1;
   if (!isNamed) return;
   const { key, indexFrom } = block.naming;
   if (indexFrom === null) {
@@ -41,7 +41,7 @@ export function dropBlock(tables: Tables, block: Block): void {
     else tables.keyPrefixes.set(key, others);
   }
   block.fn.blocks -= 1;
-  block.requirement.blocks -= 1;
+  block.requirement.users -= 1;
   forgetUnused(tables, block.fn);
   forgetRequirement(tables, block.requirement);
 }

@@ -5,7 +5,8 @@ import { eachItem, itemCount } from './collections/one-or-many.ts';
 import { headOf } from './queueing.ts';
 import { hasCapacity, isNamedBy } from './requirements.ts';
 import { fromUnits } from './resources.ts';
-import type { Block, Requirement, TaskState, WorkerState } from './state.ts';
+import { requirementOf } from './state.ts';
+import type { Requirement, TaskState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 import { recordOf } from './transitions.ts';
 import { whyUnprepared } from './worker-plugins.ts';
@@ -30,14 +31,15 @@ export function explain(tables: Tables, key: string): Explanation {
     workers: isReady
       ? [...tables.workers.values()].map((worker) => ({
           worker: worker.name,
-          reason: whyNotThere(tables, task.block, worker),
+          reason: whyNotThere(tables, requirementOf(task), worker),
         }))
       : [],
   };
 }
 
 function summarize(tables: Tables, task: TaskState): string {
-  const { key, state, block, assignment } = task;
+  const { key, state, assignment } = task;
+  const requirement = requirementOf(task);
   switch (state) {
     case 'released':
       return `${key} has no result and nobody needs one; it could be computed again for a dependent`;
@@ -45,14 +47,14 @@ function summarize(tables: Tables, task: TaskState): string {
       return `${key} waits for ${task.waitingOn} of its ${task.dependencies.length} dependencies`;
     case 'queued':
       return (
-        `${key} is ready and waits for a worker with ${describe(block.requirement)} free; ` +
-        `${block.requirement.ready} tasks wait for the same` +
-        (isHead(block.requirement, task) ? ', it is the first of them' : '')
+        `${key} is ready and waits for a worker with ${describe(requirement)} free; ` +
+        `${requirement.ready} tasks wait for the same` +
+        (isHead(requirement, task) ? ', it is the first of them' : '')
       );
     case 'no-worker':
       return tables.workers.size === 0
         ? `${key} is ready, but no worker is connected`
-        : `${key} needs ${describe(block.requirement)}, and no connected worker offers that`;
+        : `${key} needs ${describe(requirement)}, and no connected worker offers that`;
     case 'processing':
       return assignment === null
         ? `${key} is assigned`
@@ -106,8 +108,7 @@ function whereHeld(task: TaskState): string {
 }
 
 /** The first reason that holds, the lasting ones before the passing ones. */
-function whyNotThere(tables: Tables, block: Block, worker: WorkerState): string {
-  const { requirement } = block;
+function whyNotThere(tables: Tables, requirement: Requirement, worker: WorkerState): string {
   if (!isNamedBy(requirement, worker) && !requirement.isLoose) {
     return `the task is restricted to ${requirement.workers.join(', ')}`;
   }

@@ -1,6 +1,7 @@
 import { failure } from '@farm/protocol/core';
 import type { Failure } from '@farm/protocol/core';
 
+import { requirementOf } from './state.ts';
 import type { TaskState, WorkerState } from './state.ts';
 
 /** Inputs that every worker is taken to have room for. */
@@ -27,7 +28,7 @@ export function canHold(worker: WorkerState, bytes: number): boolean {
  */
 export function whyTooLarge(task: TaskState): Failure | null {
   if (task.dependencies.length === 0) return null;
-  const { fits } = task.block.requirement;
+  const { fits } = requirementOf(task);
   const bytes = inputBytes(task);
   if (fits.size === 0 || bytes <= UNCHECKED_BYTES) return null;
   let largest: WorkerState | null = null;

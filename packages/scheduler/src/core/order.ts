@@ -8,7 +8,7 @@
  * once a task has a result that waits for others to be used, those others are next.
  */
 import { firstItem, itemCount } from './collections/one-or-many.ts';
-import { QueueEntry } from './state.ts';
+import { QueueEntry, requirementOf } from './state.ts';
 import type { Block, ClientState, TaskState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 import { isFit } from './workload.ts';
@@ -147,7 +147,7 @@ function hasten(dependent: TaskState, haste: Haste, budget: number): number {
         continue;
       }
       input.entry = new QueueEntry(input.block, input, rank, 0);
-      input.block.requirement.queue.push(input.entry);
+      requirementOf(input).queue.push(input.entry);
     }
   }
   return left;

@@ -121,12 +121,12 @@ export class Outbox {
 
   /** A run for a worker; the function has been defined there. */
   run(assignment: Assignment, task: TaskState): void {
-    const { worker } = assignment;
+    const { worker, requirement } = assignment;
     const { block } = task;
     const line = this.#worker(worker);
     let batch = openRuns(line, block);
-    if (batch === undefined || batch.isFull) {
-      batch = new RunBatch(block);
+    if (batch === undefined || batch.isFull || batch.requirement !== requirement) {
+      batch = new RunBatch(block, requirement);
       if (line.last !== null) line.open ??= new Map([[line.last.block, line.last]]);
       line.open?.set(block, batch);
       line.last = batch;

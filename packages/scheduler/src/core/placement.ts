@@ -18,6 +18,7 @@ import { headOf, nextInBlock } from './queueing.ts';
 import { clearingUs, isInTheWay } from './reservation.ts';
 import { chargeLane, isServedBefore } from './ready-queue.ts';
 import type { Prefix } from './durations.ts';
+import { requirementOf } from './state.ts';
 import type { Block, QueueEntry, Requirement, TaskState, WorkerState } from './state.ts';
 import { placeMoved } from './stealing.ts';
 import type { Tables } from './tables.ts';
@@ -176,21 +177,22 @@ class PlacementPass {
    */
   #best(task: TaskState): WorkerState | null {
     const { block, dependencies } = task;
+    const ask = askOf(task);
     const avoided = task.trouble?.avoided ?? null;
-    let best = this.#freest(block, avoided);
+    let best = this.#freest(ask, avoided);
     if (dependencies.length === 0) {
       best = this.#besidePartners(task) ?? best;
-      return best ?? (this.#floods(block, task.index) ? null : this.#ahead(block));
+      return best ?? (this.#floods(block, task.index) ? null : this.#ahead(ask));
     }
     const bytes = inputBytes(task);
     const held = holdings(this.#tables, dependencies);
-    if (best !== null && !canHold(best, bytes)) best = this.#roomiest(block, bytes) ?? best;
+    if (best !== null && !canHold(best, bytes)) best = this.#roomiest(ask, bytes) ?? best;
     let bestUs = best === null ? Infinity : this.#startUs(task, best, held);
     const nearby = best === null ? [] : this.#nearby(held);
     for (const worker of [...held.workers.keys(), ...nearby]) {
       if (worker === best || worker === avoided || !canHold(worker, bytes)) continue;
-      const hasRoom = best === null ? this.#hasRoom(worker, block) : this.#mayWait(worker, block);
-      if (!hasRoom || (best !== null && isPreferred(best, block) && !isPreferred(worker, block))) {
+      const hasRoom = best === null ? this.#hasRoom(worker, ask) : this.#mayWait(worker, ask);
+      if (!hasRoom || (best !== null && isPreferred(best, ask) && !isPreferred(worker, ask))) {
         continue;
       }
       const startUs = this.#startUs(task, worker, held);
@@ -198,18 +200,19 @@ class PlacementPass {
       best = worker;
       bestUs = startUs;
     }
-    return best ?? this.#ahead(block);
+    return best ?? this.#ahead(ask);
   }
 
   /** When a task would start on a worker, in microseconds from now. */
   #startUs(task: TaskState, worker: WorkerState, held: Holdings): number {
-    const isFree = fitsNow(worker, task.block.requirement);
+    const requirement = requirementOf(task);
+    const isFree = fitsNow(worker, requirement);
     // Whoever has a free slot is as good as another, unless many are after the same input.
     const sparedUs = spared(held, worker);
     if (isFree && !held.isShared) return held.totalUs - sparedUs;
     let waitUs = loadOf(worker);
     const { idle, config } = this.#tables;
-    if (task.block.requirement.ready > idle.size) {
+    if (requirement.ready > idle.size) {
       // All will have something to do: a task that waits a little keeps nobody idle.
       const freeUs = Math.min(config.prefetchTargetMs * 1_000, PATIENCE * sparedUs);
       waitUs = Math.max(0, waitUs - freeUs);
@@ -234,7 +237,7 @@ class PlacementPass {
   }
 
   /** Whether a task of the block may be put behind what a worker does already. */
-  #mayWait(worker: WorkerState, { requirement }: Block): boolean {
+  #mayWait(worker: WorkerState, { requirement }: Ask): boolean {
     if (!isFit(worker, requirement)) return false;
     if (fitsNow(worker, requirement)) return !this.#isReserved(worker, requirement);
     if (this.#isReserved(worker)) return false;
@@ -250,7 +253,7 @@ class PlacementPass {
   }
 
   /** The least loaded worker that has memory for that many bytes, with a free slot or without. */
-  #roomiest({ requirement }: Block, bytes: number): WorkerState | null {
+  #roomiest({ requirement }: Ask, bytes: number): WorkerState | null {
     let best: WorkerState | null = null;
     if (!requirement.isPlain) return null;
     for (const worker of requirement.fits) {
@@ -273,11 +276,12 @@ class PlacementPass {
   /** A worker with room that has, or makes, what is used together with the result of a task. */
   #besidePartners(task: TaskState): WorkerState | null {
     const { block, index } = task;
+    const ask = askOf(task);
     for (const partner of partnersOf(task)) {
       const worker = firstItem(partner.holders) ?? partner.assignment?.worker;
       if (worker === undefined || worker === task.trouble?.avoided) continue;
-      if (!worker.isAccepting || !this.#hasRoom(worker, block)) continue;
-      if (fitsNow(worker, block.requirement) || !this.#floods(block, index)) return worker;
+      if (!worker.isAccepting || !this.#hasRoom(worker, ask)) continue;
+      if (fitsNow(worker, ask.requirement) || !this.#floods(block, index)) return worker;
     }
     return null;
   }
@@ -290,7 +294,7 @@ class PlacementPass {
   }
 
   /** The least loaded worker on which a task of the block could start now. */
-  #freest({ requirement }: Block, avoided: WorkerState | null = null): WorkerState | null {
+  #freest({ requirement }: Ask, avoided: WorkerState | null = null): WorkerState | null {
     let best: WorkerState | null = null;
     let last: WorkerState | null = null;
     let bestLoad = 0;
@@ -348,17 +352,17 @@ class PlacementPass {
   }
 
   /** The least loaded worker that can be sent a task of the block ahead of a free slot. */
-  #ahead(block: Block): WorkerState | null {
-    if (!block.requirement.isPlain) return null;
+  #ahead(ask: Ask): WorkerState | null {
+    if (!ask.requirement.isPlain) return null;
     let best: WorkerState | null = null;
     let compared = 0;
     // Whoever has no room for tasks of a prefix gets none in this pass; unless that is since others
     // are asked for, or since the block is a special one.
-    const isAny = block.requirement.id === '' && block.rerunOnLoss;
-    const workers = isAny ? this.#roomyFor(block.fn.prefix).workers : this.#busy;
+    const isAny = ask.requirement.id === '' && ask.rerunOnLoss;
+    const workers = isAny ? this.#roomyFor(ask.fn.prefix).workers : this.#busy;
     for (let at = 0; at < workers.length && compared < COMPARED_MAX;) {
       const worker = workers[at];
-      if (worker === undefined || this.#roomAhead(worker, block) <= 0) {
+      if (worker === undefined || this.#roomAhead(worker, ask) <= 0) {
         if (isAny) takeOut(workers, at);
         else at += 1;
         continue;
@@ -387,15 +391,15 @@ class PlacementPass {
     this.#busy.push(worker);
   }
 
-  #hasRoom(worker: WorkerState, block: Block): boolean {
-    const { requirement } = block;
+  #hasRoom(worker: WorkerState, ask: Ask): boolean {
+    const { requirement } = ask;
     if (!isFit(worker, requirement)) return false;
     if (fitsNow(worker, requirement)) return !this.#isReserved(worker, requirement);
-    return requirement.isPlain && this.#roomAhead(worker, block) > 0;
+    return requirement.isPlain && this.#roomAhead(worker, ask) > 0;
   }
 
   /** How many more plain tasks of the block a worker may have, free slots included. */
-  #roomAhead(worker: WorkerState, { requirement, fn, rerunOnLoss }: Block): number {
+  #roomAhead(worker: WorkerState, { requirement, fn, rerunOnLoss }: Ask): number {
     if (!isFit(worker, requirement) || this.#isReserved(worker)) return 0;
     const free = worker.nthreads - worker.threadsUsed;
     // Who waits for a slot here gets the next one; what is sent ahead would take it.
@@ -471,6 +475,15 @@ class PlacementPass {
   }
 }
 
+/** What tasks of a block need of a worker; or one of them, that asks for more than the others. */
+type Ask = Pick<Block, 'requirement' | 'fn' | 'rerunOnLoss'>;
+
+function askOf({ block, trouble }: TaskState): Ask {
+  const requirement = trouble?.requirement ?? null;
+  if (requirement === null) return block;
+  return { requirement, fn: block.fn, rerunOnLoss: block.rerunOnLoss };
+}
+
 /** Workers that may have room for tasks of a prefix, of the busy ones up to `seen`. */
 interface Roomy {
   readonly workers: WorkerState[];
@@ -484,7 +497,7 @@ function takeOut(items: WorkerState[], at: number): void {
 }
 
 /** Whether a loose restriction of the block names the worker. */
-function isPreferred(worker: WorkerState, { requirement }: Block): boolean {
+function isPreferred(worker: WorkerState, { requirement }: Ask): boolean {
   return requirement.preferred.has(worker);
 }
 

@@ -1,15 +1,15 @@
 import { entryOf, entryOfBlock } from './order.ts';
 import { joinLane } from './ready-queue.ts';
-import { flagsOf, GONE } from './state.ts';
+import { flagsOf, GONE, requirementOf } from './state.ts';
 import type { Block, QueueEntry, Requirement, TaskState } from './state.ts';
 import type { Tables } from './tables.ts';
 
 /** Puts a task that is ready into the queue of its requirement. */
 export function enqueue(tables: Tables, task: TaskState): void {
-  const { requirement } = task.block;
+  const requirement = requirementOf(task);
   task.entry = entryOf(task);
   requirement.queue.push(task.entry);
-  added(tables, task.block, 1);
+  added(tables, task.block, requirement, 1);
 }
 
 /** Puts all tasks of a new block into the queue, as one entry. */
@@ -18,13 +18,13 @@ export function enqueueBlock(tables: Tables, block: Block): void {
   block.cursor = 0;
   block.unmade = count;
   requirement.queue.push(entryOfBlock(block));
-  added(tables, block, count);
+  added(tables, block, requirement, count);
 }
 
 /** Takes a task out. Its entry stays and is skipped. */
 export function dequeue(tables: Tables, task: TaskState): void {
   task.entry = null;
-  removed(tables, task.block.requirement);
+  removed(tables, requirementOf(task));
 }
 
 /** Takes a task without record out; the block's entry skips it. */
@@ -83,8 +83,7 @@ export function eachReadyTask(
   }
 }
 
-function added(tables: Tables, block: Block, count: number): void {
-  const { requirement } = block;
+function added(tables: Tables, block: Block, requirement: Requirement, count: number): void {
   joinLane(tables, block);
   requirement.ready += count;
   requirement.isFresh = true;

@@ -2,6 +2,7 @@
 import { eachItem } from './collections/one-or-many.ts';
 import { dropHolder, holderOf } from './coordination/sessions.ts';
 import { forgetUnused } from './functions.ts';
+import { shrinkMemory } from './memory-growth.ts';
 import { observe, observedClient } from './observations.ts';
 import { flagsOf, setFlags, WANTED } from './state.ts';
 import type { Block, ClientState, Submission, TaskState } from './state.ts';
@@ -87,6 +88,7 @@ export function retryTasks(tables: Tables, client: ClientState, ids: readonly nu
   for (const task of erred) {
     eachWant(task, (asker, id) => tables.outbox.recomputing(asker, id));
     // Without a reason to be erred, it is not.
+    shrinkMemory(tables, task);
     task.trouble = null;
     // The user says that it may run again, whatever it did.
     if (!task.block.isScattered) task.ranOn = '';

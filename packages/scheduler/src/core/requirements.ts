@@ -47,7 +47,7 @@ export function internRequirement(
     preferred: new Set(),
     queue: new ReadyQueue(tables.sharedLane),
     ready: 0,
-    blocks: 0,
+    users: 0,
     isFresh: false,
     blockedSinceMs: null,
     reserved: null,
@@ -58,10 +58,10 @@ export function internRequirement(
   return requirement;
 }
 
-/** Forgets a requirement that no block names. */
+/** Forgets a requirement that nobody names. */
 export function forgetRequirement(tables: Tables, requirement: Requirement): void {
   // That of plain tasks stays: it is needed again at once, and finding its workers takes a while.
-  if (requirement.blocks === 0 && requirement.id !== '') {
+  if (requirement.users === 0 && requirement.id !== '') {
     tables.requirements.delete(requirement.id);
   }
 }
@@ -88,8 +88,21 @@ export function unmatchWorker(requirement: Requirement, worker: WorkerState): bo
 }
 
 /** Whether the worker, when empty, has all the requirement asks for. */
-export function hasCapacity(requirement: Requirement, worker: WorkerState): boolean {
+export function hasCapacity(
+  requirement: Pick<Requirement, 'threads' | 'needs'>,
+  worker: WorkerState,
+): boolean {
   return requirement.threads <= worker.nthreads && worker.pool.couldHold(requirement.needs);
+}
+
+/** Whether a task may run on the worker, and could where that is empty. */
+export function canRunOn(
+  requirement: Pick<Requirement, 'threads' | 'needs' | 'workers' | 'isLoose'>,
+  worker: WorkerState,
+): boolean {
+  return (
+    hasCapacity(requirement, worker) && (requirement.isLoose || isNamedBy(requirement, worker))
+  );
 }
 
 /** Whether the restriction names the worker: by name, address or host; without one, it does. */

@@ -3,7 +3,7 @@ import type { Run, RunDependency } from '@farm/protocol/core';
 
 import { eachItem, hasItem } from './collections/one-or-many.ts';
 import { argEnd, argStart } from './state.ts';
-import type { Block, TaskState, WorkerState } from './state.ts';
+import type { Block, Requirement, TaskState, WorkerState } from './state.ts';
 
 /** Runs and bytes after which a message is full and another is begun. */
 const RUNS_MAX = 65_536;
@@ -17,6 +17,8 @@ const HOLDERS_MAX = 8;
 export class RunBatch {
   /** Of which all tasks are. */
   readonly block: Block;
+  /** What all of them are granted. */
+  readonly requirement: Requirement;
   readonly #indices: number[] = [];
   readonly #runs: number[] = [];
   #attempts: number[] | null = null;
@@ -24,8 +26,9 @@ export class RunBatch {
   #argBytes = 0;
   #inputBytes = 0;
 
-  constructor(block: Block) {
+  constructor(block: Block, requirement: Requirement) {
     this.block = block;
+    this.requirement = requirement;
   }
 
   /** Whether another message is to be begun. */
@@ -63,7 +66,8 @@ export class RunBatch {
 
   /** The message. */
   build(): Run {
-    const { naming, first, fn, requirement, timeoutMs } = this.block;
+    const { naming, first, fn, timeoutMs } = this.block;
+    const { requirement } = this;
     const from = naming.indexFrom;
     const { args, ends } = this.#arguments();
     return run({

@@ -30,6 +30,7 @@ const OPTIONS = {
   timeoutMs: null,
   retryDelayMs: 0,
   retryOn: [],
+  growMemory: null,
   rerunOnLoss: true,
   speculate: null,
 } as const;

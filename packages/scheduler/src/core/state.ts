@@ -85,8 +85,8 @@ export interface Requirement {
   readonly queue: ReadyQueue;
   /** Tasks in state queued or no-worker. */
   ready: number;
-  /** Blocks that name it. */
-  blocks: number;
+  /** Blocks, and tasks that ask for more than their block does, that name it. */
+  users: number;
   /** Tasks were added since placement last looked at every worker. */
   isFresh: boolean;
   /** Since when the head of the queue has found no worker; null while it finds one. */
@@ -135,6 +135,8 @@ export class Block {
   readonly timeoutMs: number | null;
   readonly retryDelayMs: number;
   readonly retryOn: readonly string[];
+  /** By what the memory of a task grows that took all of it; null for not at all. */
+  readonly growMemory: number | null;
   readonly rerunOnLoss: boolean;
   /** When a second run is begun beside a slow one; null for never. */
   readonly speculate: Speculation | null;
@@ -197,6 +199,7 @@ export class Block {
     this.timeoutMs = fields.options.timeoutMs;
     this.retryDelayMs = fields.options.retryDelayMs;
     this.retryOn = fields.options.retryOn;
+    this.growMemory = fields.options.growMemory;
     this.rerunOnLoss = fields.options.rerunOnLoss;
     // What must not run twice does not run twice at once.
     this.speculate = this.rerunOnLoss ? fields.options.speculate : null;
@@ -237,6 +240,11 @@ export function argEnd({ argsEnd, argEnds }: Block, index: number): number {
   return argEnds === null ? argsEnd : u32At(argEnds, index);
 }
 
+/** What a run of the task needs: what its block says, unless it has taken more. */
+export function requirementOf({ block, trouble }: TaskState): Requirement {
+  return trouble?.requirement ?? block.requirement;
+}
+
 /** A want besides that of the block's owner. */
 export interface Want {
   /** Null for shared values that the task is in: they are told nothing. */
@@ -253,6 +261,8 @@ export class Trouble {
   /** Runs begun so far. */
   attempts = 1;
   retriesUsed = 0;
+  /** What it asks for where that is more than its block does, see `memory-growth.ts`; else null. */
+  requirement: Requirement | null = null;
   inputMisses = 0;
   /** Deaths of workers while it may have been executing. */
   readonly deaths: Death[] = [];

@@ -13,6 +13,7 @@ import { tellFunction } from './functions.ts';
 import { canHold, inputBytes } from './input-size.ts';
 import { isReserved } from './requirements.ts';
 import { moveStalled } from './stalled.ts';
+import { requirementOf } from './state.ts';
 import type { Assignment, Requirement, TaskState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 import { assign, sendBackUnstarted } from './transitions.ts';
@@ -63,7 +64,8 @@ export function keepRun(tables: Tables, assignment: Assignment | undefined): voi
 /** Gives tasks that were taken from others to those they were taken for, while these have room. */
 export function placeMoved(tables: Tables): void {
   for (const [task, thief] of tables.moved) {
-    const { requirement, fn } = task.block;
+    const requirement = requirementOf(task);
+    const { fn } = task.block;
     const isKeeping = isLong(tables, fn.prefix.meanUs);
     if (task.state !== 'queued' || !canTake(tables, thief, requirement, isKeeping)) continue;
     const assignment = assign(tables, task, thief);

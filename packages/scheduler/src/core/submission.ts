@@ -207,7 +207,7 @@ function references({ depsColumn, depEndsColumn }: Submit, index: number): numbe
 
 /** What is wrong with options that are no resources; null where nothing is. */
 function findSenseless(options: TaskOptions): string | null {
-  const { priority, retries, timeoutMs, retryDelayMs, speculate } = options;
+  const { priority, retries, timeoutMs, retryDelayMs, speculate, growMemory, resources } = options;
   if (!Number.isFinite(priority)) return `priority is ${priority}: give a finite number`;
   if (Number.isNaN(retries) || retries < 0) return `retries is ${retries}: give a number from 0`;
   if (!(retryDelayMs >= 0 && retryDelayMs < Infinity)) {
@@ -215,6 +215,14 @@ function findSenseless(options: TaskOptions): string | null {
   }
   if (speculate !== null && !speculate.every((amount) => amount >= 0 && amount < Infinity)) {
     return `speculate is ${speculate.join(', ')}: give numbers from 0`;
+  }
+  if (growMemory !== null) {
+    if (!(growMemory > 1 && growMemory < Infinity)) {
+      return `growMemory is ${growMemory}: give a number above 1`;
+    }
+    if (!resources.some(([name]) => name === 'memory')) {
+      return 'growMemory is given, but no memory to begin with';
+    }
   }
   if (timeoutMs === null || timeoutMs > 0) return null;
   return `timeoutMs is ${timeoutMs}: give a number above 0, or null for no limit`;

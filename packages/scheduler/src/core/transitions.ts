@@ -16,8 +16,9 @@ import { dequeue, dequeueUnmade, enqueue } from './queueing.ts';
 import { addHolder, freeResult, isHeld, keepValue } from './replicas.ts';
 import { forgetCopies, noteSurplus } from './replication.ts';
 import { whyTooLarge } from './input-size.ts';
-import { flagsOf, GONE, setFlags, TaskState, Trouble, WANTED } from './state.ts';
-import type { Assignment, Block, ClientState, WorkerState } from './state.ts';
+import { shrinkMemory } from './memory-growth.ts';
+import { flagsOf, GONE, requirementOf, setFlags, TaskState, Trouble, WANTED } from './state.ts';
+import type { Assignment, Block, ClientState, Requirement, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 import { beginRun } from './workload.ts';
 
@@ -101,7 +102,7 @@ export function recordOf(block: Block, index: number): TaskState | null {
   const task = block.tasks[index];
   if (task !== undefined) return task;
   if ((flagsOf(block, index) & GONE) !== 0) return null;
-  const made = new TaskState(block, index, readyState(block));
+  const made = new TaskState(block, index, readyState(block.requirement));
   block.tasks[index] = made;
   block.unmade -= 1;
   return made;
@@ -109,7 +110,7 @@ export function recordOf(block: Block, index: number): TaskState | null {
 
 /** Forgets a task that has no record: it was queued, and nobody wants it. */
 export function forgetUnmade(tables: Tables, block: Block, index: number): void {
-  const state = readyState(block);
+  const state = readyState(block.requirement);
   countTasks(tables, block, state, 'forgotten', 1);
   tell(tables, block, index, state, 'forgotten', null, null);
   dequeueUnmade(tables, block);
@@ -244,11 +245,11 @@ function nextState(task: TaskState): TaskStateName | null {
       }
       // What a client hands over is in memory as soon as a worker says so.
       if (task.waitingOn > 0 || task.block.isScattered) return null;
-      return readyState(task.block);
+      return readyState(requirementOf(task));
     case 'queued':
     case 'no-worker': {
       if (task.waitingOn > 0) return 'waiting';
-      const ready = readyState(task.block);
+      const ready = readyState(requirementOf(task));
       return ready === state ? null : ready;
     }
     case 'memory':
@@ -260,8 +261,8 @@ function nextState(task: TaskState): TaskStateName | null {
   }
 }
 
-function readyState(block: Block): 'queued' | 'no-worker' {
-  return block.requirement.fits.size > 0 ? 'queued' : 'no-worker';
+function readyState({ fits }: Requirement): 'queued' | 'no-worker' {
+  return fits.size > 0 ? 'queued' : 'no-worker';
 }
 
 function releasedToWaiting(tables: Tables, task: TaskState): void {
@@ -278,6 +279,7 @@ function releasedToForgotten(tables: Tables, task: TaskState): void {
     if (!isNeeded(dependency)) review(tables, dependency);
   }
   const { block, index } = task;
+  shrinkMemory(tables, task);
   countTasks(tables, block, 'released', 'forgotten', 1);
   tell(tables, block, index, 'released', 'forgotten', null, null);
   task.state = 'forgotten';
@@ -292,7 +294,7 @@ function waitingToReady(tables: Tables, task: TaskState): void {
     return;
   }
   enqueue(tables, task);
-  move(tables, task, readyState(task.block));
+  move(tables, task, readyState(requirementOf(task)));
 }
 
 function waitingToErred(tables: Tables, task: TaskState): void {
@@ -341,7 +343,7 @@ function readyToWaiting(tables: Tables, task: TaskState): void {
 }
 
 function readyToReady(tables: Tables, task: TaskState): void {
-  move(tables, task, readyState(task.block));
+  move(tables, task, readyState(requirementOf(task)));
 }
 
 function readyToReleased(tables: Tables, task: TaskState): void {
@@ -381,7 +383,10 @@ function memoryToReleased(tables: Tables, task: TaskState): void {
 }
 
 function erredToReleased(tables: Tables, task: TaskState): void {
-  if ((task.trouble?.refusal ?? null) === null) task.trouble = null;
+  if ((task.trouble?.refusal ?? null) === null) {
+    shrinkMemory(tables, task);
+    task.trouble = null;
+  }
   move(tables, task, 'released');
 }
 

@@ -10,7 +10,7 @@ import { isInBlockQueue } from './queueing.ts';
 import { hasCapacity, isNamedBy } from './requirements.ts';
 import { isInTheWay } from './reservation.ts';
 import type { Span } from './spans.ts';
-import { flagsOf, GONE, WANTED } from './state.ts';
+import { flagsOf, GONE, requirementOf, WANTED } from './state.ts';
 import type { Block, Requirement, TaskState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 import { isNeeded, isUnfinished } from './transitions.ts';
@@ -39,10 +39,12 @@ export function validateTables(tables: Tables): void {
   const byPrefix = new Map<Prefix, TaskCounts>();
   const bySpan = new Map<Span, TaskCounts>();
   const ready = new Map<Requirement, number>();
+  const users = new Map<Requirement, number>();
   let values = 0;
   for (const block of tables.blocks) {
     const own = noTasks();
     validateBlock(tables, block, own, ready);
+    count(users, block.requirement);
     addCounts(counts, own);
     const { prefix } = block.fn;
     byPrefix.set(prefix, addCounts(byPrefix.get(prefix) ?? noTasks(), own));
@@ -51,6 +53,8 @@ export function validateTables(tables: Tables): void {
     for (const task of block.tasks) {
       if (task === undefined) continue;
       validateTask(tables, task);
+      const asked = task.trouble?.requirement ?? null;
+      if (asked !== null) count(users, asked);
       if (task.valueAt >= 0) values += 1;
     }
   }
@@ -62,7 +66,12 @@ export function validateTables(tables: Tables): void {
   invariant(values > 0 || tables.values.bytes === 0, `no values of ${tables.values.bytes} bytes`);
   for (const worker of tables.workers.values()) validateWorker(tables, worker);
   for (const requirement of tables.requirements.values()) {
-    validateRequirement(tables, requirement, ready.get(requirement) ?? 0);
+    validateRequirement(
+      tables,
+      requirement,
+      ready.get(requirement) ?? 0,
+      users.get(requirement) ?? 0,
+    );
   }
   validateClients(tables);
   validateCoordination(tables);
@@ -103,7 +112,7 @@ function validateBlock(
       counts[task.state] += 1;
     }
     if (task === undefined || task.state === 'queued' || task.state === 'no-worker') {
-      ready.set(requirement, (ready.get(requirement) ?? 0) + 1);
+      count(ready, task === undefined ? requirement : requirementOf(task));
     }
   }
   invariant(alive > 0, `${naming.key} has no tasks left`);
@@ -147,7 +156,7 @@ function validateTask(tables: Tables, task: TaskState): void {
   }
   if (state === 'queued' || state === 'no-worker') {
     invariant(missing === 0, `${key} is ${state} and lacks ${missing} dependencies`);
-    const { fits } = task.block.requirement;
+    const { fits } = requirementOf(task);
     invariant(fits.size > 0 === (state === 'queued'), `${key} is ${state} wrongly`);
     const isQueued = task.entry !== null || task.index >= task.block.cursor;
     invariant(isQueued && (task.entry !== null || isInBlockQueue(task.block, task.index)), key);
@@ -227,10 +236,16 @@ function validateWorker(tables: Tables, worker: WorkerState): void {
   invariant(isAccepting || !tables.stalled.has(worker), `${name}: stalled`);
 }
 
-function validateRequirement(tables: Tables, requirement: Requirement, ready: number): void {
-  const { id, fits, preferred, blocks } = requirement;
+function validateRequirement(
+  tables: Tables,
+  requirement: Requirement,
+  ready: number,
+  users: number,
+): void {
+  const { id, fits, preferred } = requirement;
   invariant(ready === requirement.ready, `${id}: ${ready} ready, counted ${requirement.ready}`);
-  invariant(id === '' || blocks > 0, `${id} is needed by no block`);
+  invariant(users === requirement.users, `${id}: ${users} users, counted ${requirement.users}`);
+  invariant(id === '' || users > 0, `${id} is needed by nobody`);
   for (const worker of fits) invariant(tables.accepting.has(worker), `${id} fits a stranger`);
   for (const worker of preferred) invariant(fits.has(worker), `${id} prefers a misfit`);
   const slots = [...fits].reduce((sum, { nthreads }) => sum + nthreads, 0);
@@ -318,6 +333,10 @@ function validateMoves(tables: Tables): void {
     const isCounted = us === worker.incomingUs && runs === worker.incomingRuns;
     invariant(isCounted, `${worker.name}: ${runs} runs move there`);
   }
+}
+
+function count<T>(counts: Map<T, number>, item: T): void {
+  counts.set(item, (counts.get(item) ?? 0) + 1);
 }
 
 function sum<T>(items: readonly T[], amount: (item: T) => number): number {

@@ -20,6 +20,7 @@ import { hasOtherRun, keepWinner } from './copy-runs.ts';
 import { eachItem, hasItem } from './collections/one-or-many.ts';
 import { delay, retryDelayMs } from './delays.ts';
 import type { Prefix } from './durations.ts';
+import { growMemory, mayGrow } from './memory-growth.ts';
 import { takePaused } from './pausing.ts';
 import { addHolder, removeHolder } from './replicas.ts';
 import { endTransfer, noteSurplus } from './replication.ts';
@@ -32,6 +33,8 @@ import type { Tables } from './tables.ts';
 import { complete, fail, review, sendBack, sendBackUnstarted, troubleOf } from './transitions.ts';
 import { endRun, secedeRun } from './workload.ts';
 
+/** What is added where a task cannot ask for more memory. */
+const LARGEST = '; growMemory is of no more help: no worker that it may run on has more than that';
 /** Times that inputs of a task may turn out to be nowhere before it errs. */
 const INPUT_MISSES_MAX = 20;
 
@@ -85,10 +88,16 @@ export function takeRunUsage(worker: WorkerState, { run, peakBytes, cpuUs }: Run
   if (assignment !== undefined) assignment.usage = { peakBytes, cpuUs };
 }
 
-/** In words: `145 MiB of memory, 1.5 s of processor time`. */
+/** In words: `145 MiB of memory, 1.5 s of processor time`, as far as it is known. */
 function taken({ peakBytes, cpuUs }: Pick<RunUsage, 'peakBytes' | 'cpuUs'>): string {
-  const memory = `${Math.round(peakBytes / 2 ** 20)} MiB of memory`;
-  return cpuUs === null ? memory : `${memory}, ${(cpuUs / 1e6).toFixed(1)} s of processor time`;
+  const parts: string[] = [];
+  if (peakBytes !== null) parts.push(`${Math.round(peakBytes / 2 ** 20)} MiB of memory`);
+  if (cpuUs !== null) parts.push(`${seconds(cpuUs)} of processor time`);
+  return parts.join(', ');
+}
+
+function seconds(us: number): string {
+  return us < 1e6 ? `${Math.round(us / 1_000)} ms` : `${(us / 1e6).toFixed(1)} s`;
 }
 
 /** A run that failed: again while it has retries left, else for good. */
@@ -105,6 +114,12 @@ export function takeRunFailed(tables: Tables, worker: WorkerState, message: RunF
     return;
   }
   const trouble = troubleOf(task);
+  const hasGrown = mayGrow(task, message.failure) ? growMemory(tables, task, trouble) : null;
+  if (hasGrown !== null) {
+    tables.cause = `run failed, again with ${hasGrown}: ${message.failure.message}`;
+    sendBack(tables, task);
+    return;
+  }
   const { retries, retryDelayMs: firstDelayMs } = task.block;
   if (trouble.retriesUsed < retries && isWorthRetry(task.block, message.failure)) {
     trouble.retriesUsed += 1;
@@ -116,7 +131,9 @@ export function takeRunFailed(tables: Tables, worker: WorkerState, message: RunF
     sendBack(tables, task);
     return;
   }
-  const { code, message: text, origin, error, name } = message.failure;
+  const { code, origin, error, name } = message.failure;
+  const isLargest = mayGrow(task, message.failure);
+  const text = isLargest ? `${message.failure.message}${LARGEST}` : message.failure.message;
   // The bytes are a view of what arrived, which would stay as a whole.
   const bytes = error === null ? null : new Uint8Array(error);
   const ranOn = message.failure.worker ?? worker.name;

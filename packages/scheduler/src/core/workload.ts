@@ -1,10 +1,12 @@
 /** What workers are loaded with: slots, resources, expected work. */
+import { requirementOf } from './state.ts';
 import type { Assignment, Requirement, TaskState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 
 /** Accounts a new run of `task` to the worker. */
 export function beginRun(tables: Tables, task: TaskState, worker: WorkerState): Assignment {
-  const { requirement, fn } = task.block;
+  const requirement = requirementOf(task);
+  const { fn } = task.block;
   const { unknownDurationMs } = tables.config;
   const { meanUs } = fn.prefix;
   const assignment: Assignment = {

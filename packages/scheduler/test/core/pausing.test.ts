@@ -163,8 +163,13 @@ test('what a run took is told in the story of its task', () => {
   const client = farm.client('c');
   const a = farm.worker('a', { nthreads: 2 });
   client.submit({ key: 'm', count: 2 });
+  const b = farm.worker('b', { nthreads: 2 });
+  client.submit({ key: 'n', count: 2 });
   const [first] = a.runs;
+  const [alone, unseen] = b.runs;
   a.say(runUsage(first?.run ?? -1, 200 * 2 ** 20, 1_500_000), runUsage(77, 1, null));
+  b.say(runUsage(alone?.run ?? -1, null, 42_400), runUsage(unseen?.run ?? -1, 2 ** 20, null));
+  b.finish('all');
   a.finish('all');
   const story = (key: string): unknown => client.answer(client.ask('story', { key }));
   expect(story('m-0')).toMatchObject([
@@ -173,4 +178,8 @@ test('what a run took is told in the story of its task', () => {
     { to: 'memory', cause: 'finished: 200 MiB of memory, 1.5 s of processor time' },
   ]);
   expect(story('m-1')).toMatchObject([{}, {}, { to: 'memory', cause: 'finished' }]);
+  // SAFE: a story is a list of entries.
+  const cause = (key: string): unknown => (story(key) as { cause: string }[]).at(-1)?.cause;
+  expect(cause('n-0')).toBe('finished: 42 ms of processor time');
+  expect(cause('n-1')).toBe('finished: 1 MiB of memory');
 });

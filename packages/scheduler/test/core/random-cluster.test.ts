@@ -9,7 +9,7 @@ import type { TaskOptions } from '@farm/protocol/core';
 import { expect, test } from 'vitest';
 
 import { RandomSource } from './random-source.ts';
-import { SchedulerHarness, amounts } from './scheduler-harness.ts';
+import { SchedulerHarness, amounts, memoryError } from './scheduler-harness.ts';
 import type { FakeClient, FakeWorker } from './scheduler-harness.ts';
 
 const SEEDS = Number(process.env['FARM_SEEDS'] ?? 150);
@@ -97,7 +97,9 @@ class RandomCluster {
     const resources = random.chance(0.5) ? { GPU: 1 + random.below(2) } : {};
     const name = `w${this.#names++}`;
     const nthreads = 1 + random.below(3);
-    this.workers.push(this.farm.worker(name, { nthreads, resources: amounts(resources) }));
+    const memoryLimitBytes = this.isCalm ? null : (random.pick([null, 1e9, 3e9, 5e9]) ?? null);
+    const hello = { nthreads, resources: amounts(resources), memoryLimitBytes };
+    this.workers.push(this.farm.worker(name, hello));
   }
 
   /** A client loses its socket, or gets one again. */
@@ -158,6 +160,10 @@ class RandomCluster {
     if (kind === 3) {
       const workers = ['last', random.pick(this.workers)?.name ?? 'nowhere'];
       return { workers, allowOtherWorkers: random.chance(0.5) };
+    }
+    if (kind === 4 && !this.isCalm) {
+      const growMemory = random.pick([null, 1.5, 2]) ?? null;
+      return { resources: amounts({ memory: 1e9 }), retries: random.below(2), growMemory };
     }
     return {};
   }
@@ -246,7 +252,9 @@ class RandomCluster {
       );
       if (fetched.length > 0 && random.chance(0.8)) worker.hold(...fetched.map(({ task }) => task));
       if (!worker.runs.includes(run)) continue;
-      if (random.chance(failures)) worker.fail(run.key);
+      const isMemory = run.resources.some(([name]) => name === 'memory');
+      if (isMemory && random.chance(6 * failures)) worker.fail(run.key, memoryError(run.key));
+      else if (random.chance(failures)) worker.fail(run.key);
       else if (random.chance(0.3)) worker.finishLarge(run.key, 10_000, random.below(300_000));
       else worker.finish({ [run.key]: `r(${run.key})` }, random.below(1_000));
     }

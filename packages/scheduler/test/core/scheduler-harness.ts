@@ -53,6 +53,7 @@ export interface ToldRun {
   readonly inputs: readonly RunDependency[];
   readonly attempt: number;
   readonly fn: number;
+  readonly resources: ResourceAmounts;
 }
 
 const METRICS = {
@@ -84,6 +85,12 @@ export function text(value: Uint8Array | null | undefined): string {
 /** A failure of user code. */
 export function userError(key: string, message = 'boom'): Failure {
   return failure('ERR_TASK', message, key, null, bytes(`error of ${key}`));
+}
+
+/** What a task fails by that took more memory than it asked for. */
+export function memoryError(key: string): Failure {
+  const message = `${key}: took more`;
+  return failure('ERR_MEMORY_LIMIT', message, key, null, null, 'MemoryLimitExceeded');
 }
 
 /**
@@ -490,6 +497,7 @@ export class FakeWorker {
             inputs: message.dependencies?.[at] ?? [],
             attempt: message.attempts?.[at] ?? 1,
             fn: message.fn,
+            resources: message.resources,
           });
         }
         break;

@@ -81,10 +81,9 @@ export class MemoryManager {
     const { policy, data } = this.#parts;
     if (policy === null) return true;
     this.#reservedBytes = busy.reduce((sum, fn) => sum + RESULT_FACTOR * fn.meanBytes, 0);
-    if (next !== null) {
-      this.#nextBytes = RESULT_FACTOR * next.meanBytes;
-      this.#reservedBytes += this.#nextBytes;
-    }
+    if (next !== null) this.#nextBytes = RESULT_FACTOR * next.meanBytes;
+    // What found no room was handed back, and comes again as soon as there is some.
+    if (next !== null || this.#isStuck) this.#reservedBytes += this.#nextBytes;
     this.#endStaleWrite();
     this.#lookForRoom(policy);
     this.#isHeld = false;
@@ -235,7 +234,9 @@ export class MemoryManager {
   #excessBytes(): number {
     const { policy, data } = this.#parts;
     if (policy === null) return 0;
-    const managed = data.memoryBytes - policy.targetBytes;
+    const { targetBytes, pauseBytes } = policy;
+    const managed =
+      data.memoryBytes - (this.#isStuck ? Math.min(targetBytes, pauseBytes) : targetBytes);
     // For what is being made only what nothing here waits for has to go.
     const isInTheWay = this.#isLarge(policy) && this.#unused() !== null;
     const room = isInTheWay ? managed + this.#reservedBytes : managed;

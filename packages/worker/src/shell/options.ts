@@ -115,6 +115,13 @@ const program = defineProgram({
       parse: parseMemoryFractions,
       defaultText: 'target=0.6 spill=0.7 pause=0.8 terminate=0.95',
     },
+    taskCgroup: {
+      value: 'DIR',
+      description:
+        'directory of a control group below which tasks that ask for memory get one each (Linux)',
+      parse: text,
+      defaultText: "the worker's own group, where that can be",
+    },
     localDirectory: {
       value: 'DIR',
       description: 'where each worker makes a directory of its own',
@@ -319,6 +326,7 @@ function planWorkers(
     ports,
     nanny,
     ...(memoryFractions === undefined ? {} : { memoryFractions }),
+    ...(options.taskCgroup === undefined ? {} : { taskCgroup: options.taskCgroup }),
   };
   const pinned = options.pin ? pinSlots(threads, env, warnings) : undefined;
   let pinnedSlots = 0;

@@ -50,6 +50,7 @@ import type {
 } from './executors/executor.ts';
 import { failureOf, readFunctionSpec } from './functions.ts';
 import { watchMemory } from './memory-watch.ts';
+import { TaskCgroups } from './task-memory/cgroups/task-cgroups.ts';
 import { MemoryGuard } from './task-memory/memory-guard.ts';
 import type { PluginHost } from './plugins/plugin-host.ts';
 import type { EnvironmentChanges } from './plugins/worker-plugin.ts';
@@ -59,6 +60,9 @@ import { ProcessMeter } from './process-metrics.ts';
 const COLLECT_BYTES = 16_777_216;
 /** Signals that are sent to all processes of a job reach them within this time. */
 const TERMINATED_MS = 200;
+
+/** Of functions that take less nobody is told the processor time: the message would cost as much. */
+const MEASURED_US_MIN = 10_000;
 
 /** Part of the memory limit that large values on their way may take, but for one (as Dask). */
 const FETCH_MEMORY_FRACTION = 0.1;
@@ -88,6 +92,8 @@ export interface WorkerSessionOptions {
   readonly memoryLimitBytes: number | null;
   /** At which parts of the limit what is done. @default those of Dask */
   readonly memoryFractions?: MemoryFractions | undefined;
+  /** Control group below which those of tasks are made. @default the worker's own */
+  readonly taskCgroup?: string | undefined;
   /** Empty; the data server serves from it. */
   readonly store: Store;
   /** Brings a connection back that lost its socket; where that fails, the connection ends. */
@@ -142,6 +148,7 @@ export class WorkerSession implements AsyncDisposable {
   readonly #stopWatchingMemory: () => void;
   /** Of runs that asked for memory. */
   readonly #guard: MemoryGuard;
+  readonly #cgroups: TaskCgroups;
   #wake: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
   #isCollecting = false;
@@ -167,8 +174,15 @@ export class WorkerSession implements AsyncDisposable {
         connection.send(getRelayed(request, task, offset, length));
       },
     });
+    this.#cgroups = new TaskCgroups({
+      directory: options.taskCgroup,
+      unusable: (why) => {
+        options.logger.info('memory of tasks is looked at, not limited by control groups', { why });
+      },
+    });
     this.#executors = createExecutors({
       slots: nthreads,
+      cgroups: this.#cgroups,
       workerName: name,
       functionsIn: options.functionsIn,
       slotCpus: options.slotCpus,
@@ -206,6 +220,7 @@ export class WorkerSession implements AsyncDisposable {
     this.#guard = new MemoryGuard({
       workerName: name,
       interrupt: (slot, run, why) => this.#executors.interrupt(slot, run, why),
+      cgroups: this.#cgroups,
       functionBytes: async (slot, run) => this.#executors.memoryBytes?.(slot, run),
     });
     store.onLost = (task, reason) => this.#lost(task, reason);
@@ -278,6 +293,7 @@ export class WorkerSession implements AsyncDisposable {
       this.#fetcher.close(),
       this.#options.connection.close(),
     ]);
+    this.#cgroups.close();
     this.#options.store.clear();
   }
 
@@ -319,10 +335,10 @@ export class WorkerSession implements AsyncDisposable {
 
   #runsEnded(results: readonly ExecutorResult[]): void {
     const { store, plugins } = this.#options;
-    const ended = results.flatMap(({ run, value, durationUs }) => {
+    const ended = results.flatMap(({ run, value, durationUs, cpuUs }) => {
       const task = this.#tasks.get(run);
       if (task === undefined) return [];
-      this.#forgetRun(run);
+      this.#forgetRun(run, durationUs < MEASURED_US_MIN ? undefined : cpuUs);
       const sizeBytes = value.byteLength;
       const tooLarge = this.#whyTooLarge(sizeBytes);
       plugins.transitions.moved(run, tooLarge === null ? 'memory' : 'erred');
@@ -470,11 +486,14 @@ export class WorkerSession implements AsyncDisposable {
     for (const { run, key } of given) transitions.began(run, key);
   }
 
-  #forgetRun(run: number): void {
+  /** @param cpuUs - Processor time of a function that is worth telling. */
+  #forgetRun(run: number, cpuUs?: number): void {
     this.#tasks.delete(run);
     const usage = this.#guard.ended(run);
-    if (usage === undefined) return;
-    this.#options.connection.send(runUsage(run, usage.peakBytes, usage.cpuUs));
+    if (usage === undefined && cpuUs === undefined) return;
+    const us = usage?.cpuUs ?? cpuUs ?? null;
+    const rounded = us === null ? null : Math.round(us);
+    this.#options.connection.send(runUsage(run, usage?.peakBytes ?? null, rounded));
   }
 
   #interrupt({ slot, run, code, reason }: Interrupt): void {

@@ -105,6 +105,11 @@ export interface WorkerOptions {
   readonly memoryLimitBytes?: number | null;
   /** At which parts of the limit that happens. @default 0.6, 0.7, 0.8 and 0.95, as in Dask */
   readonly memoryFractions?: MemoryFractions;
+  /**
+   * Directory of a control group below which tasks that ask for memory get one each.
+   * @default the worker's own group, where none can be made there none
+   */
+  readonly taskCgroup?: string;
   /** @default a directory for this user in the system's directory for temporary files */
   readonly localDirectory?: string;
   /** Modules of plugins, which are set up before it connects. @default none */
@@ -406,6 +411,7 @@ export class Worker implements AsyncDisposable {
       gpus: visibleGpus(gpuVendor, { ...process.env, ...this.#commandSite.variables }),
       memoryLimitBytes,
       memoryFractions: this.#options.memoryFractions,
+      taskCgroup: this.#options.taskCgroup,
       store: this.#store,
       reconnect: () => {
         this.#lostAtMs = performance.now();

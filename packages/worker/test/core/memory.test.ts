@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import {
   memoryPolicy,
   WorkerCore,
+  type MemoryFractions,
   type WorkerEvent,
   type WorkerInstruction,
 } from '../../src/core/index.ts';
@@ -35,8 +36,8 @@ interface Tested {
 }
 
 /** A core with a limit of 1000 MB that is checked after every call. */
-function aWorker(nthreads: number = 1): Tested {
-  const memory = memoryPolicy(LIMIT);
+function aWorker(nthreads: number = 1, fractions?: MemoryFractions): Tested {
+  const memory = memoryPolicy(LIMIT, fractions);
   const core = new WorkerCore({ nthreads, name: 'w', address: 'tcp://me:1', memory });
   const handle: Tested['handle'] = (...events) => {
     const instructions = core.handle(events);
@@ -70,6 +71,11 @@ function begun(
 
 function spilled(instructions: readonly WorkerInstruction[]): WorkerEvent {
   return { kind: 'value-spilled', nowMs: 0, ...begun(instructions, 'spill') };
+}
+
+function failedSpill(instructions: readonly WorkerInstruction[], nowMs: number = 0): WorkerEvent {
+  const reason = 'ENOSPC: no space left on device';
+  return { kind: 'spill-failed', nowMs, reason, ...begun(instructions, 'spill') };
 }
 
 function loaded(instructions: readonly WorkerInstruction[]): WorkerEvent {
@@ -119,18 +125,12 @@ describe('results in memory', () => {
 
   test('that cannot be written stay, and are tried again after growing waits', () => {
     const { make, handle } = aWorker();
-    const fail = (instructions: readonly WorkerInstruction[], nowMs: number): WorkerEvent => ({
-      kind: 'spill-failed',
-      nowMs,
-      reason: 'ENOSPC: no space left on device',
-      ...begun(instructions, 'spill'),
-    });
-    const failed = handle(fail(make(1, 2, 3), 0));
+    const failed = handle(failedSpill(make(1, 2, 3)));
     expect(only(failed, 'log')[0]?.message).toContain('ENOSPC');
     expect(only(failed, 'spill')).toEqual([]);
     expect(only(handle(sampled(500 * MB, 999)), 'spill')).toEqual([]);
     const again = handle(sampled(500 * MB, 1_000));
-    handle(fail(again, 1_000));
+    handle(failedSpill(again, 1_000));
     expect(only(handle(sampled(500 * MB, 2_500)), 'spill')).toEqual([]);
     const third = handle(sampled(500 * MB, 3_000));
     expect(only(handle(spilled(third)), 'evict')).toHaveLength(1);
@@ -260,13 +260,7 @@ describe('large results', () => {
     const { handle } = aWorker();
     handle(said(aRun([1, 2])));
     const first = handle(ended([1], { sizeBytes: 300 * MB }));
-    const failed: WorkerEvent = {
-      kind: 'spill-failed',
-      nowMs: 0,
-      reason: 'ENOSPC',
-      ...begun(first, 'spill'),
-    };
-    const paused = handle(failed);
+    const paused = handle(failedSpill(first));
     expect(placed(paused)).toEqual([]);
     expect(messages(paused)).toMatchObject([
       { op: 'worker-heartbeat', metrics: { paused: true } },
@@ -276,6 +270,46 @@ describe('large results', () => {
     const released = handle(said(free([1])));
     expect(messages(released)).toMatchObject([{ metrics: { paused: false } }]);
     expect(placed(handle(said(aRun([2]))))).toEqual([[0, [2]]]);
+  });
+
+  test('are spilled as soon as the disk has room again, though they are below the target', () => {
+    const { handle } = aWorker();
+    handle(said(aRun([1, 2])));
+    handle(failedSpill(handle(ended([1], { sizeBytes: 300 * MB }))));
+    expect(only(handle(sampled(350 * MB, 999)), 'spill')).toEqual([]);
+    const again = handle(sampled(350 * MB, 1_000));
+    expect(begun(again, 'spill').task).toBe(1);
+    const resumed = handle(spilled(again));
+    expect(only(resumed, 'evict')).toHaveLength(1);
+    expect(messages(resumed)).toMatchObject([{ metrics: { paused: false } }]);
+  });
+
+  test('are spilled then where only resident memory makes a worker spill, too', () => {
+    const { handle } = aWorker(1, { target: 0, spill: 0.7, pause: 0.8, terminate: 0.95 });
+    handle(said(aRun([1, 2])));
+    handle(ended([1], { sizeBytes: 300 * MB }));
+    const paused = handle(failedSpill(handle(sampled(720 * MB))));
+    expect(messages(paused)).toMatchObject([{ metrics: { paused: true } }]);
+    handle(ended([2], { sizeBytes: 300 * MB }));
+    expect(begun(handle(sampled(620 * MB, 1_000)), 'spill').task).toBe(1);
+  });
+
+  test('that cannot be spilled keep the worker paused while another one is being made', () => {
+    const { handle } = aWorker(2);
+    handle(said(aRun([1])));
+    handle(ended([1], { sizeBytes: 200 * MB }), said(free([1])));
+    handle(defined(3), said(aRun([3], { fn: 3 })));
+    handle(ended([3], { sizeBytes: 150 * MB }));
+    handle(failedSpill(handle(sampled(720 * MB))));
+    handle(said(aRun([4])));
+    const paused = handle(said(aRun([5])));
+    expect(messages(paused)).toMatchObject([
+      { op: 'worker-heartbeat', metrics: { paused: true } },
+      { op: 'stopped', runs: [5] },
+    ]);
+    expect(messages(handle(sampled(300 * MB, 200)))).toEqual([]);
+    const done = handle(ended([4], { sizeBytes: 200 * MB }), said(free([4])));
+    expect(messages(done).at(-1)).toMatchObject({ metrics: { paused: false } });
   });
 });
 

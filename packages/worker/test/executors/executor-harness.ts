@@ -27,6 +27,8 @@ export class Harness {
   readonly order: number[] = [];
   readonly results = new Map<number, unknown>();
   readonly durationsUs = new Map<number, number>();
+  /** Processor time, of those of which it was measured. */
+  readonly cpuUs = new Map<number, number>();
   readonly failures = new Map<number, Failure>();
   readonly emptied: Emptied[] = [];
   /** Runs that gave up their slot. */
@@ -36,13 +38,20 @@ export class Harness {
   #fn = 0;
   readonly #waiters = new Set<() => void>();
 
-  constructor(options: Partial<ExecutorsOptions> = {}) {
+  readonly #resources: ExecutorRun['resources'];
+
+  constructor({
+    resources = [],
+    ...options
+  }: Partial<ExecutorsOptions> & { readonly resources?: ExecutorRun['resources'] } = {}) {
+    this.#resources = resources;
     const handlers: ExecutorHandlers = {
       ended: (_slot, results) => {
-        for (const { run, value, durationUs } of results) {
+        for (const { run, value, durationUs, cpuUs } of results) {
           if (this.results.has(run)) throw new Error(`run ${run} ended twice`);
           this.results.set(run, decodeValue(value));
           this.durationsUs.set(run, durationUs);
+          if (cpuUs !== undefined) this.cpuUs.set(run, cpuUs);
           this.order.push(run);
         }
         this.#changed();
@@ -92,7 +101,7 @@ export class Harness {
       args: encodeValue(args).bytes,
       inputs: [],
       timeoutMs: null,
-      resources: [],
+      resources: this.#resources,
       ...fields,
     };
   }

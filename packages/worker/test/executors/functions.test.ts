@@ -28,6 +28,36 @@ describe.each(EXECUTORS)('functions in %s', (functionsIn) => {
     expect(harness.durationsUs.get(1)).toBeGreaterThan(0);
   });
 
+  test('tell their processor time, but for those that share a batch in a thread', async ({
+    skip,
+  }) => {
+    if (process.threadCpuUsage === undefined) skip('this Node does not tell that of a thread');
+    await using harness = aHarness();
+    const work = harness.source((us: number) => {
+      const used = (): number => {
+        const { user, system } = process.threadCpuUsage();
+        return user + system;
+      };
+      const startedUs = used();
+      while (used() - startedUs < us);
+    });
+    const busy = harness.start(work, [50_000]);
+    await harness.end(busy);
+    // It is told in units of 10 µs.
+    expect(harness.cpuUs.get(busy)).toBeGreaterThanOrEqual(49_990);
+    const wait = harness.source(async (ms: number) => {
+      await new Promise((resolve) => setTimeout(resolve, ms));
+    });
+    const idle = harness.start(wait, [200]);
+    await harness.end(idle);
+    expect(harness.cpuUs.get(idle)).toBeLessThan(harness.durationsUs.get(idle) ?? 0);
+    const batch = [harness.aRun([0]), harness.aRun([0])];
+    harness.executor.execute(0, work, batch);
+    for (const { run } of batch) await harness.end(run);
+    const measured = batch.filter(({ run }) => harness.cpuUs.has(run)).length;
+    expect(measured).toBe(functionsIn === 'threads' ? 0 : 2);
+  });
+
   test('find inputs in the place of references', async () => {
     await using harness = aHarness();
     const { bytes } = encodeValue([[{ [FUTURE]: true }], 1]);

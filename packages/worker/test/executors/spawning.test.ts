@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 
 import { SpawnerPool } from '../../src/shell/executors/commands/spawner/spawner-pool.ts';
+import { TaskCgroups } from '../../src/shell/task-memory/cgroups/task-cgroups.ts';
+import { aCgroupDirectory, hasCgroups } from '../task-memory/real-cgroups.ts';
 import { cancelled, Harness, thrown } from './executor-harness.ts';
 import { aDirectory, isRunning, pids, result } from './command-harness.ts';
 
@@ -27,9 +29,19 @@ beforeAll(async () => {
   await pool.close();
 });
 
-describe.each(['auto', 'node'] as const)('commands started by %s', (commandSpawner) => {
+const STARTERS = ['auto', 'node', ...(hasCgroups ? ['auto, in a control group'] : [])];
+
+describe.each(STARTERS)('commands started by %s', (starter) => {
+  const commandSpawner = starter === 'node' ? 'node' : 'auto';
+  const isEnclosed = starter.includes('group');
+  const aHarness = (options: ConstructorParameters<typeof Harness>[0] = {}): Harness => {
+    if (!isEnclosed) return new Harness({ commandSpawner, ...options });
+    const cgroups = new TaskCgroups({ directory: aCgroupDirectory() });
+    return new Harness({ cgroups, resources: [['memory', 5e8]], ...options });
+  };
+
   test('every byte that an argument can have arrives', async () => {
-    await using harness = new Harness({ commandSpawner });
+    await using harness = aHarness();
     const chars = Array.from({ length: 255 }, (_, code) => String.fromCodePoint(code + 1)).join('');
     const odd = [
       chars,
@@ -59,7 +71,7 @@ describe.each(['auto', 'node'] as const)('commands started by %s', (commandSpawn
       EMPTY: '',
       LINES: 'a\nb',
     };
-    await using harness = new Harness({ commandSpawner, env });
+    await using harness = aHarness({ env });
     const print = harness.command({
       file: process.execPath,
       args: ['-p', 'JSON.stringify([process.env, process.argv0])'],
@@ -73,7 +85,8 @@ describe.each(['auto', 'node'] as const)('commands started by %s', (commandSpawn
     ];
     const { FARM_REAPER: _, ...rest } = seen;
     const own = { FARM_KEY: 'task-1', FARM_ATTEMPT: '1', FARM_WORKER: 'w-1', OWN: 'é=é' };
-    expect(rest).toEqual({ ...env, ...own });
+    const granted = isEnclosed ? { FARM_RESOURCE_MEMORY: '500000000' } : {};
+    expect(rest).toEqual({ ...env, ...own, ...granted });
     expect(name).toBe(process.execPath);
     const shell = harness.command({ file: 'sh', args: ['-c', 'tr "\\0" " " < /proc/$$/cmdline'] });
     expect((await result(harness, shell)).stdout).toMatch(/^sh -c /);
@@ -86,7 +99,7 @@ describe.each(['auto', 'node'] as const)('commands started by %s', (commandSpawn
       writeFileSync(join(directory, name, 'tool'), `#!/bin/sh\necho ${name}\n`);
       chmodSync(join(directory, name, 'tool'), 0o755);
     }
-    await using harness = new Harness({ commandSpawner, cwd: directory });
+    await using harness = aHarness({ cwd: directory });
     const env = [['PATH', [directory, '/', { arg: 0 }, ':/usr/bin:/bin']]] as const;
     const tool = harness.command({ file: 'tool', env });
     expect((await result(harness, tool, 'one')).stdout).toBe('one\n');
@@ -103,7 +116,7 @@ describe.each(['auto', 'node'] as const)('commands started by %s', (commandSpawn
     ['TERM', 15],
     ['USR1', 10],
   ])('ended by SIG%s and exit code 128 + %i are told apart', async (name, number) => {
-    await using harness = new Harness({ commandSpawner });
+    await using harness = aHarness();
     const dies = harness.command({ args: ['-c', `kill -${name} $$`] });
     const exits = harness.command({ args: ['-c', `exit ${128 + number}`] });
     expect(thrown(await harness.failure(dies))).toMatchObject({
@@ -117,7 +130,7 @@ describe.each(['auto', 'node'] as const)('commands started by %s', (commandSpawn
   });
 
   test('signals are handled as they are at first, and none is blocked', async () => {
-    await using harness = new Harness({ commandSpawner });
+    await using harness = aHarness();
     const look = harness.command({ file: 'grep', args: ['^Sig[BI]', '/proc/self/status'] });
     const [blocked, ignored] = (await result(harness, look)).stdout
       .trim()
@@ -129,22 +142,22 @@ describe.each(['auto', 'node'] as const)('commands started by %s', (commandSpawn
   });
 
   test('it has a process group of its own, and no other open files than usual', async () => {
-    await using harness = new Harness({ commandSpawner });
-    const script = 'ps -o pgid= -p $$ | tr -d " "; echo $$; ls /proc/$$/fd | tr "\\n" " "';
+    await using harness = aHarness();
+    // A pipe of the shell would be one of its files for a moment.
+    const script = 'ps -o pgid= -p $$ | tr -d " "; echo $$; ls /proc/$$/fd; :';
     const look = harness.command({ args: ['-c', script] });
-    const [group, pid, files] = (await result(harness, look)).stdout.split('\n');
+    const [group, pid, ...files] = (await result(harness, look)).stdout.trim().split('\n');
     expect(group).toBe(pid);
     // Whoever started this process may have left it some that every child inherits.
-    const [, , inherited] = spawnSync('sh', ['-c', script], { encoding: 'utf8' }).stdout.split(
-      '\n',
-    );
-    const extra = (files ?? '').split(' ').filter((file) => !inherited?.split(' ').includes(file));
+    const { stdout } = spawnSync('sh', ['-c', script], { encoding: 'utf8' });
+    const inherited = stdout.split('\n').slice(2);
+    const extra = files.filter((file) => !inherited.includes(file));
     expect(extra).toEqual([]);
   });
 
   test('what it leaves in the background is left alone, and does not keep the slot', async () => {
     const path = join(aDirectory(), 'pids');
-    await using harness = new Harness({ commandSpawner });
+    await using harness = aHarness();
     const script = 'sleep 1000 & echo $! > "$1"; echo up';
     const leave = harness.command({ args: ['-c', script, 'sh', path] });
     expect((await result(harness, leave)).stdout).toBe('up\n');
@@ -154,7 +167,7 @@ describe.each(['auto', 'node'] as const)('commands started by %s', (commandSpawn
   });
 
   test('one that closes its outputs and goes on has not ended', async () => {
-    await using harness = new Harness({ commandSpawner, slots: 2, cwd: aDirectory() });
+    await using harness = aHarness({ slots: 2, cwd: aDirectory() });
     const script = 'echo out; exec >&- 2>&-; while [ ! -e go ]; do sleep 0.01; done; exit 3';
     const goesOn = harness.start(harness.command({ args: ['-c', script] }), [], { slot: 0 });
     const go = harness.command({ args: ['-c', 'touch go'] });
@@ -164,7 +177,7 @@ describe.each(['auto', 'node'] as const)('commands started by %s', (commandSpawn
 
   test('a directory that is made anew is the one it runs in', async () => {
     const cwd = join(aDirectory(), 'cwd');
-    await using harness = new Harness({ commandSpawner });
+    await using harness = aHarness();
     const list = harness.command({ file: 'ls', cwd });
     for (const name of ['one', 'two']) {
       mkdirSync(cwd);
@@ -176,7 +189,7 @@ describe.each(['auto', 'node'] as const)('commands started by %s', (commandSpawn
   });
 
   test('two commands at a time are stopped one by one', async () => {
-    await using harness = new Harness({ commandSpawner, slots: 2 });
+    await using harness = aHarness({ slots: 2 });
     const sleep = harness.command({ file: 'sleep', args: ['1000'] });
     const one = harness.start(sleep, [], { slot: 0 });
     const two = harness.start(sleep, [], { slot: 1 });

@@ -165,18 +165,21 @@ export function workerMetrics(metrics: WorkerMetrics): WorkerMetrics {
   };
 }
 
-/** What a run has taken so far that was granted memory. Said before its end is told. */
+/** What a run has taken, where that was measured. Said before its end is told. */
 export interface RunUsage {
   readonly op: 'run-usage';
   readonly run: number;
-  /** The most memory that was seen, bytes. */
-  readonly peakBytes: number;
-  /** Processor time of a command and what it started, microseconds; null where it is not known. */
+  /** The most memory that was seen, bytes; null where nobody looked. */
+  readonly peakBytes: number | null;
+  /**
+   * Processor time, microseconds: of a command and what it started, of a function's thread or process;
+   * null where it is not known.
+   */
   readonly cpuUs: number | null;
 }
 
 /** Builds a {@link RunUsage}. */
-export function runUsage(runId: number, peakBytes: number, cpuUs: number | null): RunUsage {
+export function runUsage(runId: number, peakBytes: number | null, cpuUs: number | null): RunUsage {
   return { op: 'run-usage', run: runId, peakBytes, cpuUs };
 }
 

@@ -59,6 +59,11 @@ export interface TaskOptions {
   readonly spans: readonly string[];
   /** When a second run is begun beside a slow one; null for never. */
   readonly speculate: Speculation | null;
+  /**
+   * By what the memory a task asks for grows after a run that took more than it asked for. Null for
+   * not at all: the run has failed then as any other.
+   */
+  readonly growMemory: number | null;
 }
 
 /**
@@ -80,6 +85,7 @@ export const DEFAULT_TASK_OPTIONS: TaskOptions = {
   rerunOnLoss: true,
   spans: [],
   speculate: null,
+  growMemory: null,
 };
 
 /** Builds {@link TaskOptions} with the wire's key order. */
@@ -96,5 +102,6 @@ export function taskOptions(options: Partial<TaskOptions>): TaskOptions {
     rerunOnLoss: options.rerunOnLoss ?? DEFAULT_TASK_OPTIONS.rerunOnLoss,
     spans: options.spans ?? DEFAULT_TASK_OPTIONS.spans,
     speculate: options.speculate ?? DEFAULT_TASK_OPTIONS.speculate,
+    growMemory: options.growMemory ?? DEFAULT_TASK_OPTIONS.growMemory,
   };
 }

@@ -2,6 +2,7 @@ import type { FunctionExecutor, FunctionSpec } from '@farm/protocol';
 import { FarmError, type Failure } from '@farm/protocol/core';
 import type { ResourceLimits } from 'node:worker_threads';
 
+import type { TaskCgroups } from '../task-memory/cgroups/task-cgroups.ts';
 import { CommandExecutor } from './commands/command-executor.ts';
 import type { CommandSite } from './commands/command-site.ts';
 import type { Executor, ExecutorHandlers, ExecutorRun, SchedulerContact } from './executor.ts';
@@ -36,6 +37,8 @@ export interface ExecutorsOptions {
   readonly commandSpawner?: 'auto' | 'node';
   /** What the worker's site adds to commands. @default nothing */
   readonly commandSite?: CommandSite;
+  /** Control groups for tasks that ask for memory. @default none */
+  readonly cgroups?: TaskCgroups | undefined;
 }
 
 /**

@@ -29,6 +29,11 @@ export interface ExecutorRun {
   readonly devices?: RunDevices | undefined;
 }
 
+/** Bytes of memory that a run was granted; undefined where it asked for none. */
+export function memoryAskedFor(resources: ResourceAmounts): number | undefined {
+  return resources.find(([name]) => name === 'memory')?.[1];
+}
+
 /** Where a client in a task connects to: the scheduler as the worker was told of it. */
 export type SchedulerContact = { readonly schedulerFile: string } | { readonly address: string };
 
@@ -66,6 +71,8 @@ export interface ExecutorResult {
   readonly run: number;
   readonly value: Uint8Array;
   readonly durationUs: number;
+  /** Processor time; where it was not measured, undefined. */
+  readonly cpuUs?: number | undefined;
 }
 
 /**

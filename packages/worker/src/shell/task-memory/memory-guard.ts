@@ -1,5 +1,8 @@
-import { failure, formatBytes, type Failure, type ResourceAmounts } from '@farm/protocol';
+import type { Failure, ResourceAmounts } from '@farm/protocol';
 
+import { memoryAskedFor } from '../executors/executor.ts';
+import type { TaskCgroups } from './cgroups/task-cgroups.ts';
+import { memoryExceeded } from './memory-exceeded.ts';
 import { ProcessTrees } from './process-trees.ts';
 
 /** What the kernel counts processor time in, on all systems Node supports. */
@@ -33,8 +36,10 @@ export interface MemoryGuardOptions {
   readonly interrupt: (slot: number, run: number, why: Failure) => void;
   /** Memory of a function that a run executes; undefined where it executes none. */
   readonly functionBytes: (slot: number, run: number) => Promise<number | undefined>;
+  /** Those that executors have put runs into. @default none */
+  readonly cgroups?: Pick<TaskCgroups, 'of' | 'takeEndedBytes'>;
   /** @default those of this machine */
-  readonly trees?: ProcessTrees;
+  readonly trees?: Pick<ProcessTrees, 'look'>;
   /** Kills a process group. @default process.kill */
   readonly kill?: (group: number) => void;
 }
@@ -42,11 +47,12 @@ export interface MemoryGuardOptions {
 /**
  * Holds tasks to the memory they asked for: ten times a second the processes of each command are
  * added up, and a function's thread is asked for its heap and buffers. What is above is ended, a
- * command with all it started. Costs nothing while nothing with a limit runs.
+ * command with all it started. Where a run is in a control group of its own, the kernel does that,
+ * and what it has killed is looked for. Costs nothing while nothing with a limit runs.
  */
 export class MemoryGuard {
   readonly #options: MemoryGuardOptions;
-  readonly #trees: ProcessTrees;
+  readonly #trees: Pick<ProcessTrees, 'look'>;
   readonly #runs = new Map<number, WatchedRun>();
   #timer: NodeJS.Timeout | undefined;
 
@@ -70,7 +76,7 @@ export class MemoryGuard {
       readonly resources: ResourceAmounts;
     },
   ): void {
-    const limitBytes = resources.find(([name]) => name === 'memory')?.[1];
+    const limitBytes = memoryAskedFor(resources);
     if (limitBytes === undefined) return;
     this.#runs.set(run, { run, slot, key, attempt, limitBytes, peakBytes: 0, cpuTicks: 0 });
     this.#timer ??= setInterval(() => this.look(), LOOK_MS).unref();
@@ -85,7 +91,9 @@ export class MemoryGuard {
       clearInterval(this.#timer);
       this.#timer = undefined;
     }
-    const { peakBytes, cpuTicks } = watched;
+    const { cpuTicks } = watched;
+    const endedBytes = this.#options.cgroups?.takeEndedBytes(run) ?? 0;
+    const peakBytes = Math.max(watched.peakBytes, endedBytes);
     if (peakBytes === 0) return undefined;
     return { peakBytes, cpuUs: cpuTicks === 0 ? null : cpuTicks * TICK_US };
   }
@@ -97,11 +105,10 @@ export class MemoryGuard {
     const trees = this.#trees.look(runs.map(({ key, attempt }) => ({ key, attempt, worker })));
     for (const [index, run] of runs.entries()) {
       const tree = trees[index];
+      if (tree !== undefined) run.cpuTicks = Math.max(run.cpuTicks, tree.cpuTicks);
+      if (this.#lookAtCgroup(run, tree?.groups ?? [])) continue;
       if (tree === undefined) void this.#lookAtFunction(run);
-      else {
-        run.cpuTicks = Math.max(run.cpuTicks, tree.cpuTicks);
-        this.#check(run, tree.rssBytes, tree.groups);
-      }
+      else this.#check(run, tree.rssBytes, tree.groups);
     }
   }
 
@@ -109,6 +116,21 @@ export class MemoryGuard {
   close(): void {
     clearInterval(this.#timer);
     this.#runs.clear();
+  }
+
+  /** False where the run is in none, or has not entered it. */
+  #lookAtCgroup(run: WatchedRun, groups: Iterable<number>): boolean {
+    const cgroup = this.#options.cgroups?.of(run.run);
+    if (cgroup === undefined) return false;
+    const { residentBytes } = cgroup;
+    if (cgroup.wasExceeded) {
+      run.peakBytes = Math.max(run.peakBytes, cgroup.chargedBytesMax);
+      this.#exceeded(run, groups);
+      cgroup.kill();
+      return true;
+    }
+    run.peakBytes = Math.max(run.peakBytes, residentBytes);
+    return residentBytes > 0;
   }
 
   async #lookAtFunction(run: WatchedRun): Promise<void> {
@@ -121,16 +143,10 @@ export class MemoryGuard {
     if (bytes > run.limitBytes) this.#exceeded(run, groups);
   }
 
-  #exceeded({ run, slot, key, limitBytes, peakBytes }: WatchedRun, groups: Iterable<number>): void {
+  #exceeded(watched: WatchedRun, groups: Iterable<number>): void {
     const { workerName, interrupt, kill = killGroup } = this.#options;
-    const message =
-      `${key}: took ${formatBytes(peakBytes)} of memory, more than the ${formatBytes(limitBytes)} ` +
-      'it asked for with memory: ask for more, or let it take less';
-    interrupt(
-      slot,
-      run,
-      failure('ERR_MEMORY_LIMIT', message, key, workerName, null, 'MemoryLimitExceeded'),
-    );
+    const { run, slot } = watched;
+    interrupt(slot, run, memoryExceeded({ ...watched, workerName }));
     // It is not asked to end: it would go on to take more.
     for (const group of groups) kill(group);
   }

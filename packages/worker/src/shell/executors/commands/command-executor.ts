@@ -3,7 +3,15 @@ import { type ErrorCode, FarmError, type Failure, failure } from '@farm/protocol
 import { decodeValue, encodeError, encodeValue, errorText } from '@farm/protocol/value';
 import { hostname } from 'node:os';
 
-import type { Executor, ExecutorHandlers, ExecutorRun } from '../executor.ts';
+import type { TaskCgroup } from '../../task-memory/cgroups/task-cgroup.ts';
+import type { TaskCgroups } from '../../task-memory/cgroups/task-cgroups.ts';
+import { memoryExceeded } from '../../task-memory/memory-exceeded.ts';
+import {
+  type Executor,
+  type ExecutorHandlers,
+  type ExecutorRun,
+  memoryAskedFor,
+} from '../executor.ts';
 import { environmentChanged } from './command-environment.ts';
 import { CommandError } from './command-error.ts';
 import { commandLine } from './command-line.ts';
@@ -34,6 +42,8 @@ export interface CommandExecutorOptions {
   readonly slotCpus?: readonly string[] | undefined;
   /** What the worker's site adds to commands. @default nothing */
   readonly commandSite?: CommandSite;
+  /** Control groups for commands that ask for memory. @default none */
+  readonly cgroups?: TaskCgroups | undefined;
 }
 
 interface Active {
@@ -240,13 +250,40 @@ export class CommandExecutor implements Executor {
     const { run } = active;
     const prefix = this.#options.commandSite?.prefix;
     const line = commandLine(spec, argumentsOf(run), directory ?? this.#cwd, prefix);
-    const command = await this.#starter.prepare(slot, line, run, spec, directory);
-    active.process = command;
-    if (active.stopped !== undefined || this.#isClosed) command.stop();
-    const result = await command.run(onStart);
+    const result = await this.#held(active, async (cgroup) => {
+      const starting = { directory, cgroup: cgroup?.entry };
+      const command = await this.#starter.prepare(slot, line, run, spec, starting);
+      active.process = command;
+      if (active.stopped !== undefined || this.#isClosed) command.stop();
+      return command.run(onStart);
+    });
     const isSuccess = result.exitCode !== null && spec.acceptExitCodes.includes(result.exitCode);
     if (isSuccess || active.stopped !== undefined) return result;
     throw new CommandError(line, result);
+  }
+
+  /** Runs it in a control group where it asks for memory: what the kernel kills there is stopped. */
+  async #held<Result>(
+    active: Active,
+    run: (cgroup: TaskCgroup | undefined) => Promise<Result>,
+  ): Promise<Result> {
+    const { cgroups, workerName } = this.#options;
+    const { run: id, key, resources } = active.run;
+    const limitBytes = memoryAskedFor(resources);
+    if (limitBytes === undefined || cgroups === undefined) return run(undefined);
+    const cgroup = cgroups.begin(id, limitBytes);
+    try {
+      const result = await run(cgroup);
+      if (cgroup?.wasExceeded === true) {
+        const peakBytes = cgroup.chargedBytesMax;
+        active.stopped ??= memoryExceeded({ key, workerName, limitBytes, peakBytes });
+        // Whatever it did then, it did without what was killed.
+        stop(active);
+      }
+      return result;
+    } finally {
+      cgroups.ended(id);
+    }
   }
 
   /** Runs it in a directory of its own. */

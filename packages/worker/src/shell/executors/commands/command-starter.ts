@@ -47,13 +47,16 @@ export class CommandStarter {
     this.#output = new OutputLog({ cwd, directory: site.outputDirectory, workerName });
   }
 
-  /** A command that is ready to run. It is to be in this directory of its own, if it has one. */
+  /**
+   * A command that is ready to run. It is to be in this directory of its own, and in the control
+   * group with this entry, if it has them; only a spawner can put it there before it runs.
+   */
   async prepare(
     slot: number,
     line: CommandLine,
     run: ExecutorRun,
     { captureBytesMax }: CommandFunction,
-    directory: string | undefined,
+    { directory, cgroup }: { directory: string | undefined; cgroup: string | undefined },
   ): Promise<RunningCommand> {
     const env = taskEnvironment(run, this.#workerName, line.env, directory);
     const streams = line.stdout.to === 'stream' || line.stderr.to === 'stream';
@@ -62,7 +65,7 @@ export class CommandStarter {
     const spawner = found instanceof Promise ? await found : found;
     if (spawner !== undefined) {
       const inherited = this.#inherited.texts();
-      return new SpawnedCommand(line, { spawner, inherited, env, captureBytesMax, sink });
+      return new SpawnedCommand(line, { spawner, inherited, env, captureBytesMax, sink, cgroup });
     }
     const all = { ...this.#inherited.record(), ...Object.fromEntries(env) };
     const [file, args] = pinnedCommand(this.#slotCpus?.[slot], line.file, line.args);

@@ -17,6 +17,8 @@ export interface SpawnedCommandOptions {
   readonly captureBytesMax: number;
   /** For output that is streamed. */
   readonly sink: OutputSink | undefined;
+  /** Where it enters its control group; undefined for none. */
+  readonly cgroup: string | undefined;
 }
 
 /** Whether a spawner can start this command; one with text for its standard input it cannot. */
@@ -45,7 +47,7 @@ export class SpawnedCommand implements RunningCommand {
         return;
       }
       const { file, args, cwd, stdout, stderr } = this.#line;
-      const { spawner, inherited, env, captureBytesMax, sink } = this.#options;
+      const { spawner, inherited, env, captureBytesMax, sink, cgroup } = this.#options;
       const isSame = stdout.to === 'file' && stderr.to === 'file' && stdout.path === stderr.path;
       const request = {
         cwd,
@@ -55,6 +57,7 @@ export class SpawnedCommand implements RunningCommand {
         stdout: target(stdout),
         stderr: isSame ? '=' : target(stderr),
         captureBytesMax,
+        cgroup,
       };
       this.#id = spawner.run(request, {
         output: (stream, chunk) => {

@@ -5,6 +5,7 @@ import { availableParallelism } from 'node:os';
 import { GroupReaper } from '../commands/group-reaper.ts';
 import type { Executor, ExecutorRun } from '../executor.ts';
 import type { FunctionExecutorOptions } from '../function-executor-options.ts';
+import type { TaskCgroups } from '../../task-memory/cgroups/task-cgroups.ts';
 import type { ThreadFunction } from '../threads/thread-messages.ts';
 import { ProcessSlot, type ProcessSlotOptions } from './process-slot.ts';
 
@@ -16,6 +17,8 @@ export interface ProcessExecutorOptions extends FunctionExecutorOptions {
   readonly cwd?: string | undefined;
   /** What they inherit. @default process.env, as it is when a process starts */
   readonly env?: NodeJS.ProcessEnv | undefined;
+  /** Control groups for processes, which hold runs that ask for memory. @default none */
+  readonly cgroups?: TaskCgroups | undefined;
 }
 
 /**
@@ -44,6 +47,7 @@ export class ProcessExecutor implements Executor {
       cwd,
       env,
       reaper: this.#reaper,
+      cgroups: options.cgroups,
       lookUp,
     };
     this.#slots = Array.from(

@@ -93,6 +93,7 @@ async function execute(
 ): Promise<void> {
   const { run, fn, key, attempt, resources, devices } = message;
   const startedMs = performance.now();
+  const cpu = process.cpuUsage();
   const tookSignal = (): void => {
     if (executing?.run === run) say({ say: 'listening', run });
   };
@@ -116,6 +117,8 @@ async function execute(
   let end = running instanceof Promise ? await endOrSecession(task, running) : running;
   executing = undefined;
   leave();
+  const used = process.cpuUsage(cpu);
+  const cpuUs = end === undefined ? null : used.user + used.system;
   if (end === undefined) {
     seceded.set(run, task);
     say({ say: 'seceded', run });
@@ -125,7 +128,8 @@ async function execute(
   const { kind, bytes: outcome } = end;
   task.isOver = true;
   const durationUs = (performance.now() - startedMs) * 1000;
-  say({ say: 'ended', run, kind, durationUs, isHarmed: isHarmed && seceded.size === 0 }, outcome);
+  const isToEnd = isHarmed && seceded.size === 0;
+  say({ say: 'ended', run, kind, durationUs, cpuUs, isHarmed: isToEnd }, outcome);
 }
 
 /** Asks to be replaced, where that is due. */

@@ -55,6 +55,8 @@ export type WorkerBoundFrame =
       readonly run: number;
       readonly kind: number;
       readonly durationUs: number;
+      /** Of the whole process; null where the run has waited without the slot. */
+      readonly cpuUs: number | null;
       /** Harm was done by a task that had ended: the process wants to be replaced. */
       readonly isHarmed: boolean;
     }

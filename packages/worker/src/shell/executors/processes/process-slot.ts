@@ -1,6 +1,11 @@
 import { type Failure, failure } from '@farm/protocol/core';
 
-import type { ExecutorHandlers, ExecutorRun, SchedulerContact } from '../executor.ts';
+import {
+  type ExecutorHandlers,
+  type ExecutorRun,
+  memoryAskedFor,
+  type SchedulerContact,
+} from '../executor.ts';
 import type { ResultLimit } from '../result-limit.ts';
 import type { GroupReaper } from '../commands/group-reaper.ts';
 import { LineOutput } from '../threads/line-output.ts';
@@ -13,6 +18,9 @@ import {
   type ThreadFunction,
   unpackFailure,
 } from '../threads/thread-messages.ts';
+import { memoryExceeded } from '../../task-memory/memory-exceeded.ts';
+import type { TaskCgroups } from '../../task-memory/cgroups/task-cgroups.ts';
+import type { WorkerBoundFrame } from './process-messages.ts';
 import { type ProcessEnd, SlotProcess, type SlotProcessHandlers } from './slot-process.ts';
 
 /** Unfinished lines of an idle slot wait this long: output comes apart from results. */
@@ -31,6 +39,7 @@ export interface ProcessSlotOptions {
   /** Undefined for no limit. */
   readonly resultLimit?: ResultLimit | undefined;
   readonly reaper: GroupReaper;
+  readonly cgroups: TaskCgroups | undefined;
   readonly handlers: ExecutorHandlers;
   /** Finds a function; undefined where it is not known. */
   readonly lookUp: (
@@ -42,6 +51,8 @@ interface GivenRun {
   readonly fn: number;
   readonly run: ExecutorRun;
 }
+
+type EndedFrame = Extract<WorkerBoundFrame, { say: 'ended' }>;
 
 /** The run the process was given. */
 interface Current {
@@ -67,6 +78,8 @@ export class ProcessSlot {
   #devices: string | undefined;
   /** Functions the process knows. */
   #known = new Set<number>();
+  /** The process is held to what a run asked for. */
+  #isLimited = false;
   #waiting: GivenRun[] = [];
   #current: Current | undefined;
   /** Runs that go on in the process without the slot. */
@@ -193,7 +206,8 @@ export class ProcessSlot {
     const { run } = seceded.run;
     this.#seceded.delete(run);
     this.#process?.post({ do: 'abandon', run });
-    this.#report(seceded, RECORD_KINDS.value, 0, new Uint8Array());
+    const nothing = { kind: RECORD_KINDS.value, durationUs: 0, cpuUs: null };
+    this.#report(seceded, nothing, new Uint8Array());
   }
 
   #kill(current: Current): void {
@@ -212,13 +226,17 @@ export class ProcessSlot {
     if (this.#devices !== undefined && this.#devices !== devices && this.#seceded.size === 0) {
       // What a library found when it was loaded it does not look for again. But a run that waits in
       // the process would end with it: then variables alone have to do.
-      this.#waiting.unshift(given);
-      this.#isEnding = true;
-      this.#process?.kill();
+      this.#startAnewFor(given);
+      return;
+    }
+    const isFresh = this.#process === undefined;
+    const running = this.warm();
+    if (!this.#limitMemory(running, run) && !isFresh && this.#seceded.size === 0) {
+      // What earlier runs left in it is more than this one may take.
+      this.#startAnewFor(given);
       return;
     }
     this.#devices = devices;
-    const running = this.warm();
     const known = this.#options.lookUp(fn);
     if (known !== undefined && !this.#known.has(fn)) {
       running.post({ do: 'define', fn, ...known });
@@ -240,6 +258,37 @@ export class ProcessSlot {
     );
   }
 
+  /** The run comes first in a process that is new. */
+  #startAnewFor(given: GivenRun): void {
+    this.#waiting.unshift(given);
+    this.#isEnding = true;
+    this.#process?.kill();
+  }
+
+  /** Holds the process to what the run asked for; false where it has more already. */
+  #limitMemory({ cgroup }: SlotProcess, { run, resources }: ExecutorRun): boolean {
+    const limitBytes = memoryAskedFor(resources) ?? Infinity;
+    if (cgroup === undefined || (limitBytes === Infinity && !this.#isLimited)) return true;
+    try {
+      cgroup.limit(limitBytes);
+    } catch {
+      return false;
+    }
+    this.#isLimited = limitBytes !== Infinity;
+    if (this.#isLimited) this.#options.cgroups?.share(run, cgroup);
+    return true;
+  }
+
+  /** Why a run fails of whose processes some were killed for its memory; undefined where none was. */
+  #whyExceeded(
+    { key, resources }: ExecutorRun,
+    peakBytes: number | undefined,
+  ): Failure | undefined {
+    const limitBytes = memoryAskedFor(resources);
+    if (limitBytes === undefined || peakBytes === undefined) return undefined;
+    return memoryExceeded({ key, workerName: this.#options.workerName, limitBytes, peakBytes });
+  }
+
   #said(frame: Parameters<SlotProcessHandlers['said']>[0], body: Uint8Array): void {
     if (frame.say === 'harmed') {
       this.#retire();
@@ -257,6 +306,7 @@ export class ProcessSlot {
     else if (frame.say === 'seceded') {
       this.#current = undefined;
       this.#seceded.set(frame.run, current);
+      this.#options.cgroups?.unshare(frame.run);
       this.#options.handlers.seceded(this.#options.slot, frame.run);
       this.#next();
     } else if (frame.say === 'aborted') {
@@ -268,9 +318,13 @@ export class ProcessSlot {
       const isBeingKilled = current.why !== undefined && !current.isAborting;
       clearTimeout(current.timer);
       this.#current = undefined;
+      this.#options.cgroups?.unshare(frame.run);
+      const { cgroup } = this.#process ?? {};
+      const peakBytes = cgroup?.wasExceeded === true ? cgroup.chargedBytesMax : undefined;
+      const exceeded = this.#whyExceeded(current.run, peakBytes);
       if (isBeingKilled) this.#isEnding = true;
       if (frame.isHarmed) this.#retire();
-      this.#report(current, frame.kind, frame.durationUs, body);
+      this.#report(current, frame, body, exceeded);
       this.#next();
     }
   }
@@ -287,7 +341,7 @@ export class ProcessSlot {
       clearTimeout(seceded.timer);
       this.#seceded.delete(frame.run);
       if (frame.isHarmed) this.#retire();
-      this.#report(seceded, frame.kind, frame.durationUs, body);
+      this.#report(seceded, frame, body);
     }
   }
 
@@ -300,15 +354,23 @@ export class ProcessSlot {
     current.timer = setTimeout(() => this.interrupt(run, why), Math.min(timeoutMs, TIMER_MS_MAX));
   }
 
-  #report(current: Current, kind: number, durationUs: number, bytes: Uint8Array): void {
+  #report(
+    current: Current,
+    { kind, durationUs, cpuUs }: Pick<EndedFrame, 'kind' | 'durationUs' | 'cpuUs'>,
+    bytes: Uint8Array,
+    exceeded?: Failure,
+  ): void {
     if (this.#isClosed) return;
     const { slot, handlers, workerName } = this.#options;
     const { run, key } = current.run;
-    if (current.isAborting && current.why !== undefined) {
+    if (exceeded !== undefined) {
+      // Whatever it made of that.
+      handlers.erred(slot, run, exceeded, durationUs);
+    } else if (current.isAborting && current.why !== undefined) {
       // It was told to end: what it ended with is too late.
       handlers.erred(slot, run, current.why, durationUs);
     } else if (kind === RECORD_KINDS.value) {
-      handlers.ended(slot, [{ run, value: bytes, durationUs }]);
+      handlers.ended(slot, [{ run, value: bytes, durationUs, cpuUs: cpuUs ?? undefined }]);
     } else {
       const { message, error, name } = unpackFailure(bytes);
       const code = failureCode(kind);
@@ -334,6 +396,8 @@ export class ProcessSlot {
     const wasEnding = this.#isEnding;
     this.#process = undefined;
     this.#devices = undefined;
+    this.#isLimited = false;
+    if (current !== undefined) this.#options.cgroups?.unshare(current.run.run);
     this.#known = new Set();
     this.#current = undefined;
     this.#isEnding = false;
@@ -358,7 +422,8 @@ export class ProcessSlot {
     const unstarted = this.#waiting.map(({ run: { run } }) => run);
     this.#waiting = [];
     const { slot, handlers } = this.#options;
-    const why = current.why ?? this.#crash(end, current.run.key);
+    const exceeded = this.#whyExceeded(current.run, end.exceededBytes);
+    const why = current.why ?? exceeded ?? this.#crash(end, current.run.key);
     handlers.emptied(slot, { run: current.run.run, failure: why }, unstarted);
   }
 

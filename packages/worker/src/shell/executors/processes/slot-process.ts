@@ -4,6 +4,8 @@ import { fileURLToPath } from 'node:url';
 
 import type { GroupReaper } from '../commands/group-reaper.ts';
 import { signalGroup } from '../commands/process-group.ts';
+import type { TaskCgroup } from '../../task-memory/cgroups/task-cgroup.ts';
+import type { TaskCgroups } from '../../task-memory/cgroups/task-cgroups.ts';
 import type { PackedFailure } from '../threads/thread-messages.ts';
 import { unpackFailure } from '../threads/thread-messages.ts';
 import { FrameReader, writeFrame } from './frames.ts';
@@ -37,6 +39,8 @@ export interface ProcessEnd {
   readonly text: string;
   /** The exception it ended by; undefined where it was none. */
   readonly crash: PackedFailure | undefined;
+  /** What it took when the kernel killed in it, since it had more memory than it may. */
+  readonly exceededBytes: number | undefined;
 }
 
 /** Options of {@link SlotProcess}. */
@@ -48,11 +52,15 @@ export interface SlotProcessOptions extends ProcessData {
   /** Limit of the JavaScript heap; undefined for Node's own. */
   readonly heapMegabytes: number | undefined;
   readonly reaper: GroupReaper;
+  /** Where it gets a control group of its own; undefined for none. */
+  readonly cgroups: TaskCgroups | undefined;
   readonly handlers: SlotProcessHandlers;
 }
 
 /** A child process that executes runs, in a process group of its own. */
 export class SlotProcess {
+  /** Undefined where it has none. */
+  readonly cgroup: TaskCgroup | undefined;
   readonly #child: ChildProcess;
   readonly #connection: Duplex | undefined;
   readonly #options: SlotProcessOptions;
@@ -77,6 +85,7 @@ export class SlotProcess {
     this.#child = child;
     if (child.pid === undefined) reaper.failed();
     else reaper.started(child.pid);
+    this.cgroup = this.#enclosed();
     child.once('error', (error) => this.#end(`could not be started: ${error.message}`));
     child.once('exit', (code, signal) => this.#exited(code, signal));
     const connection = child.stdio[3];
@@ -105,6 +114,21 @@ export class SlotProcess {
     return pid === undefined ? undefined : residentBytes(pid);
   }
 
+  /** Almost nothing is charged to it before: it has just been started. */
+  #enclosed(): TaskCgroup | undefined {
+    const { pid } = this.#child;
+    const { cgroups } = this.#options;
+    const cgroup = pid === undefined ? undefined : cgroups?.make(Infinity);
+    if (pid === undefined || cgroup === undefined) return undefined;
+    try {
+      cgroup.add(pid);
+      return cgroup;
+    } catch {
+      cgroups?.remove(cgroup);
+      return undefined;
+    }
+  }
+
   /** Kills it and all it started in its group; `ended` follows. */
   kill(): void {
     const { pid } = this.#child;
@@ -128,6 +152,7 @@ export class SlotProcess {
     const { pid } = this.#child;
     // What it started and left behind goes with it.
     if (pid !== undefined) signalGroup(pid, 'SIGKILL');
+    this.cgroup?.kill();
     const finish = (): void => {
       clearTimeout(timer);
       this.#end(this.#endText(code, signal));
@@ -156,7 +181,10 @@ export class SlotProcess {
     const { pid } = this.#child;
     if (pid !== undefined) this.#options.reaper.ended(pid);
     for (const stream of this.#child.stdio) stream?.destroy();
-    this.#options.handlers.ended({ text, crash: this.#crash });
+    const { cgroup } = this;
+    const exceededBytes = cgroup?.wasExceeded === true ? cgroup.chargedBytesMax : undefined;
+    if (cgroup !== undefined) this.#options.cgroups?.remove(cgroup);
+    this.#options.handlers.ended({ text, crash: this.#crash, exceededBytes });
   }
 }
 

@@ -99,6 +99,7 @@ async function work(): Promise<void> {
       if (retireIfHarmed()) return;
       if (lane.start(sequence)) {
         const startedMs = performance.now();
+        const cpu = isMeasured(batch, index) ? cpuUs() : undefined;
         if (batch.announce) notify(startedMs);
         const task = aTask(batch, index, sequence);
         // What the runs before left behind is not this one's.
@@ -125,7 +126,8 @@ async function work(): Promise<void> {
         // The engine knows little of the weight of what such a task leaves behind.
         const inputBytes = dropApart(batch, firstPiece, lastPiece);
         const isLarge = Math.max(outcome.bytes.byteLength, inputBytes) >= COLLECT_BYTES;
-        report(sequence, outcome, Math.min(0xffff_ffff, (endedMs - startedMs) * 1000));
+        const usedUs = cpu === undefined ? undefined : (cpuUs() ?? 0) - cpu;
+        report(sequence, outcome, Math.min(0xffff_ffff, (endedMs - startedMs) * 1000), usedUs);
         lane.pass(sequence);
         if (endedMs - notifiedMs > NOTIFY_AFTER_MS) notify(endedMs);
         if (isLarge) collectGarbage();
@@ -151,7 +153,8 @@ function goOnWithoutSlot(
   void Promise.resolve(running).then((outcome) => {
     task.isOver = true;
     if (seceded.delete(sequence)) {
-      post(sequence, outcome, (performance.now() - startedMs) * 1000);
+      // What else ran in the thread meanwhile cannot be told apart.
+      post(sequence, outcome, (performance.now() - startedMs) * 1000, undefined);
     }
     if (!isWorking) retireIfHarmed();
   });
@@ -166,6 +169,18 @@ function dropApart({ apart }: RunsMessage, firstPiece: number, lastPiece: number
     apart.delete(piece);
   }
   return bytes;
+}
+
+/** To look at the clock costs as much as a tiny task: of those that share a batch nobody does. */
+function isMeasured(batch: RunsMessage, index: number): boolean {
+  return batch.keys.length === 1 || asksForMemory(batch, index);
+}
+
+/** Processor time of this thread so far; undefined where Node does not tell. */
+function cpuUs(): number | undefined {
+  if (process.threadCpuUsage === undefined) return undefined;
+  const { user, system } = process.threadCpuUsage();
+  return user + system;
 }
 
 function asksForMemory({ resources }: RunsMessage, index: number): boolean {
@@ -202,15 +217,25 @@ function retireIfHarmed(): boolean {
   return true;
 }
 
-function report(sequence: number, outcome: Outcome, durationUs: number): void {
-  if (lane.write(sequence, outcome.kind, durationUs, outcome.bytes)) hasNews = true;
-  else post(sequence, outcome, durationUs);
+function report(
+  sequence: number,
+  outcome: Outcome,
+  durationUs: number,
+  usedUs: number | undefined,
+): void {
+  if (lane.write(sequence, outcome.kind, durationUs, outcome.bytes, usedUs)) hasNews = true;
+  else post(sequence, outcome, durationUs, usedUs);
 }
 
-function post(sequence: number, { kind, bytes }: Outcome, durationUs: number): void {
+function post(
+  sequence: number,
+  { kind, bytes }: Outcome,
+  durationUs: number,
+  usedUs: number | undefined,
+): void {
   // Encoded bytes are shared with nothing, so their memory can move, unless too much of it is idle.
   const own = bytes.byteLength * 2 > bytes.buffer.byteLength ? bytes : bytes.slice();
-  const message: RecordMessage = { sequence, kind, durationUs, bytes: own };
+  const message: RecordMessage = { sequence, kind, durationUs, bytes: own, cpuUs: usedUs };
   port.postMessage(message, own.buffer instanceof ArrayBuffer ? [own.buffer] : []);
 }
 

@@ -117,6 +117,7 @@ export interface RecordMessage {
   readonly kind: number;
   readonly durationUs: number;
   readonly bytes: Uint8Array;
+  readonly cpuUs: number | undefined;
 }
 
 /** Something a run wrote. */

@@ -297,14 +297,15 @@ export class ThreadSlot {
       this.#thread?.lane.tookOutput(message.text.length);
       this.#output.take(message.stream, message.text);
     } else {
-      this.#take(message.sequence, message.kind, message.durationUs, message.bytes);
+      const { sequence, kind, durationUs, bytes, cpuUs } = message;
+      this.#take(sequence, kind, durationUs, bytes, cpuUs);
       this.look();
     }
   }
 
   #drain(): void {
-    this.#thread?.lane.drain((sequence, kind, durationUs, bytes) => {
-      this.#take(sequence, kind, durationUs, bytes);
+    this.#thread?.lane.drain((sequence, kind, durationUs, bytes, cpuUs) => {
+      this.#take(sequence, kind, durationUs, bytes, cpuUs);
     });
   }
 
@@ -341,7 +342,13 @@ export class ThreadSlot {
     else this.#ends.push({ run: run.run, failure: why, durationUs });
   }
 
-  #take(sequence: number, kind: number, durationUs: number, bytes: Uint8Array): void {
+  #take(
+    sequence: number,
+    kind: number,
+    durationUs: number,
+    bytes: Uint8Array,
+    cpuUs: number | undefined,
+  ): void {
     if (this.#seceded.has(sequence)) {
       this.#endSeceded(sequence, kind, durationUs, bytes);
       return;
@@ -356,13 +363,19 @@ export class ThreadSlot {
       this.#aborting = undefined;
       return;
     }
-    this.#ended(ended, kind, durationUs, bytes);
+    this.#ended(ended, kind, durationUs, bytes, cpuUs);
   }
 
-  #ended({ run, key }: ExecutorRun, kind: number, durationUs: number, bytes: Uint8Array): void {
+  #ended(
+    { run, key }: ExecutorRun,
+    kind: number,
+    durationUs: number,
+    bytes: Uint8Array,
+    cpuUs?: number,
+  ): void {
     if (kind === RECORD_KINDS.value) {
       const last = this.#ends.at(-1);
-      const result = { run, value: bytes, durationUs };
+      const result = { run, value: bytes, durationUs, cpuUs };
       if (Array.isArray(last)) last.push(result);
       else this.#ends.push([result]);
       return;

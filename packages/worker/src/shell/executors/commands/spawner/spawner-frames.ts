@@ -3,7 +3,8 @@
  * its body. To the spawner go fields that end in NUL, which no text of a command can have:
  *
  * - `E`, `NAME=value`…: the environment that commands inherit
- * - `R`, id, bytes to capture, directory, stdout, stderr, number of variables, `NAME=value`…, argv…
+ * - `R`, id, bytes to capture, directory, stdout, stderr, entry of its control group or nothing,
+ *   number of variables, `NAME=value`…, argv…
  * - `S`, id: end this command, by SIGTERM and 2 s later by SIGKILL to its process group
  *
  * stdout and stderr are `c` (capture), `s` (send as it comes), `i` (ignore), `w` or `a` and a path

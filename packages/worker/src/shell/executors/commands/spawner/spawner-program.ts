@@ -133,13 +133,13 @@ def candidates(file, path):
         yield (part or b'.') + b'/' + file
 
 
-def spawn(argv, env, actions):
+def spawn(argv, env, actions, group):
     file = argv[0]
     places = env.get(b'PATH', b'/bin:/usr/bin')
     denied = None
     for path in candidates(file, places):
         try:
-            pid = execute(path, argv, env, actions)
+            pid = execute(path, argv, env, actions, group)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except PermissionError as error:
@@ -151,25 +151,61 @@ def spawn(argv, env, actions):
     raise denied or OSError(errno.ENOENT, 'not found')
 
 
-def execute(path, argv, env, actions):
+def execute(path, argv, env, actions, group=b''):
     try:
+        if group:
+            return enter(group, path, argv, env, actions)
         return os.posix_spawn(path, argv, env, file_actions=actions, setsid=True,
                               setsigmask=(), setsigdef=ignored)
     except OSError as error:
         if error.errno != errno.ENOEXEC:
             raise
-    return execute(b'/bin/sh', [b'/bin/sh', path] + argv[1:], env, actions)
+    return execute(b'/bin/sh', [b'/bin/sh', path] + argv[1:], env, actions, group)
+
+
+def enter(group, path, argv, env, actions):
+    """As posix_spawn, which cannot put the process into a control group before it runs."""
+    fails, failed = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            try:
+                with open(group, 'wb', 0) as file:
+                    file.write(b'0')
+            except OSError:
+                # The worker looks at it then, too.
+                pass
+            for _, source, fd in actions:
+                os.dup2(source, fd)
+            for number in ignored:
+                signal.signal(number, signal.SIG_DFL)
+            signal.set_wakeup_fd(-1)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            os.execve(path, argv, env)
+        except OSError as error:
+            os.write(failed, struct.pack('<I', error.errno))
+        finally:
+            os._exit(127)
+    os.close(failed)
+    told = os.read(fails, 4)
+    os.close(fails)
+    if told:
+        os.waitpid(pid, 0)
+        number = struct.unpack('<I', told)[0]
+        raise OSError(number, os.strerror(number))
+    return pid
 
 
 def start(fields):
-    ident, limit, cwd, out, err, count = fields[1:7]
+    ident, limit, cwd, out, err, group, count = fields[1:8]
     count = int(count)
     run = Run(int(ident), int(limit))
     env = dict(base)
-    for text in fields[7:7 + count]:
+    for text in fields[8:8 + count]:
         name, _, value = text.partition(b'=')
         env[name] = value
-    argv = fields[7 + count:]
+    argv = fields[8 + count:]
     opened, reads, what = [], [], b'cwd'
     try:
         os.chdir(cwd)
@@ -194,7 +230,7 @@ def start(fields):
         what = b'program'
         dup = os.POSIX_SPAWN_DUP2
         actions = [(dup, targets[0], 1), (dup, targets[1], 2)]
-        run.pid = spawn(argv, env, actions)
+        run.pid = spawn(argv, env, actions, group)
     except (OSError, ValueError) as error:
         number = getattr(error, 'errno', None) or 0
         name = errno.errorcode.get(number, 'EINVAL').encode()

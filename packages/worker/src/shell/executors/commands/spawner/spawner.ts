@@ -21,6 +21,8 @@ export interface SpawnRequest {
   readonly stdout: string;
   readonly stderr: string;
   readonly captureBytesMax: number;
+  /** Where it enters its control group. @default none */
+  readonly cgroup?: string | undefined;
 }
 
 /** What becomes of a command; exactly one of `ended`, `failed` and `lost` is called, once. */
@@ -119,8 +121,8 @@ export class Spawner {
     if (this.#running.size === 0) hold(this.#process.stdout, true);
     this.#running.set(id, { handlers, pid: undefined });
     this.#inherit(request.inherited);
-    const { cwd, argv, env, stdout, stderr, captureBytesMax } = request;
-    const head = ['R', String(id), String(captureBytesMax), cwd, stdout, stderr];
+    const { cwd, argv, env, stdout, stderr, captureBytesMax, cgroup = '' } = request;
+    const head = ['R', String(id), String(captureBytesMax), cwd, stdout, stderr, cgroup];
     this.#process.stdin.write(textFrame([...head, String(env.length), ...env, ...argv]));
     return id;
   }
