@@ -6,6 +6,7 @@ import type {
 } from '../../packages/scheduler/src/core/index.ts';
 import { check } from '../failure.ts';
 import type { Oracle, TaskSpec } from '../oracle.ts';
+import { checkDevices, DEVICES, devicesAskedFor, placesOf } from './devices.ts';
 
 /** Messages that only take from a worker. */
 const TAKING: ReadonlySet<string> = new Set(['stop', 'free', 'forget-functions']);
@@ -24,6 +25,8 @@ interface RunRecord {
   isSaidToExecute: boolean;
   /** The worker has said that it takes no slot any more. */
   hasSeceded: boolean;
+  /** Places of its devices. */
+  readonly devices: readonly number[];
 }
 
 /** What the checker asks of others. */
@@ -308,6 +311,7 @@ export class AssignmentChecker {
         isAskedFor: false,
         isSaidToExecute: false,
         hasSeceded: false,
+        devices: placesOf(message, index),
       };
       if (isCopy) {
         task.copy = record;
@@ -337,6 +341,11 @@ export class AssignmentChecker {
         `${name} is assigned ${amount} of ${resource} and has ${capacity}`,
       );
     }
+    checkDevices(
+      name,
+      resources.get(DEVICES) ?? 0,
+      [...runs.values()].map(({ spec, devices }) => [devicesAskedFor(spec), devices]),
+    );
   }
 
   #heard(session: SessionRecord, message: WorkerMessage): void {

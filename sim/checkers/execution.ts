@@ -3,6 +3,7 @@ import type { WorkerMessage } from '@farm/protocol/core';
 import type { Define, Forget, SlotRun } from '../../packages/worker/src/core/index.ts';
 import { check } from '../failure.ts';
 import type { Oracle, TaskSpec } from '../oracle.ts';
+import { checkUses, devicesAskedFor } from './devices.ts';
 import type { GivenRun } from '../simulated-slots.ts';
 import type { SimulatedSession } from '../simulated-worker.ts';
 
@@ -169,5 +170,9 @@ export class ExecutionChecker {
         `${plan.name} uses ${amount} ${name} of ${capacity}`,
       );
     }
+    checkUses(
+      plan.name,
+      [...executing.values()].map(({ run, spec }) => [devicesAskedFor(spec), run.devices ?? []]),
+    );
   }
 }

@@ -132,6 +132,14 @@ function whyNotThere(tables: Tables, block: Block, worker: WorkerState): string 
     if (free < units) {
       return `full: ${fromUnits(free)} ${name} is free, ${fromUnits(units)} is needed`;
     }
+    const devices = worker.pool.devices(name);
+    if (devices?.choose(units) === null) {
+      const parts = devices.free().filter((part) => part > 0);
+      return (
+        `full: ${fromUnits(free)} ${name} is free, ${fromUnits(units)} is needed, and not as ` +
+        `${parts.map(fromUnits).join(' + ')}: a share lies on one device`
+      );
+    }
   }
   if (worker.threadsUsed + requirement.threads > worker.nthreads) {
     return `full: ${worker.threadsUsed} of ${worker.nthreads} threads are assigned`;

@@ -28,7 +28,7 @@ import type { Homes } from './homes.ts';
 import { nameAt, type Naming } from './naming.ts';
 import type { ClientBatch, WorkerLine } from './outbox.ts';
 import type { Lane, ReadyQueue } from './ready-queue.ts';
-import type { ResourceNeed, ResourcePool } from './resources.ts';
+import type { DeviceGrant, ResourceNeed, ResourcePool } from './resources.ts';
 import type { Span } from './spans.ts';
 import type { ValueArena } from './values.ts';
 import { PluginDuties } from './worker-plugins.ts';
@@ -276,6 +276,8 @@ export interface Assignment {
   usage: Pick<RunUsage, 'peakBytes' | 'cpuUs'> | null;
   /** A given up run of the task left its result on this worker. */
   hasStaleCopy: boolean;
+  /** Which devices of the worker it has, from assignment to its end. */
+  readonly devices: DeviceGrant;
 }
 
 /** An unstarted run on its way from a loaded worker to an idle one. */
