@@ -2,6 +2,7 @@ import type { Explanation } from '@farm/protocol/core';
 
 import { findKey } from './blocks.ts';
 import { eachItem, itemCount } from './collections/one-or-many.ts';
+import { describeHolders } from './held-up.ts';
 import { headOf } from './queueing.ts';
 import { hasCapacity, isNamedBy } from './requirements.ts';
 import { fromUnits } from './resources.ts';
@@ -47,7 +48,8 @@ function summarize(tables: Tables, task: TaskState): string {
       return (
         `${key} is ready and waits for a worker with ${describe(block.requirement)} free; ` +
         `${block.requirement.ready} tasks wait for the same` +
-        (isHead(block.requirement, task) ? ', it is the first of them' : '')
+        (isHead(block.requirement, task) ? ', it is the first of them' : '') +
+        describeHeld(block.requirement)
       );
     case 'no-worker':
       return tables.workers.size === 0
@@ -66,6 +68,11 @@ function summarize(tables: Tables, task: TaskState): string {
     case 'forgotten':
       return `${key} is forgotten`;
   }
+}
+
+function describeHeld(requirement: Requirement): string {
+  const holders = describeHolders(requirement);
+  return holders === null ? '' : `; ${holders}`;
 }
 
 function describeCopy({ trouble }: TaskState): string {

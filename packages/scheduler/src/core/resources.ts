@@ -35,6 +35,12 @@ export function fromUnits(units: number): number {
 /** Devices that a run is granted, by resource; null where it needs none. */
 export type DeviceGrant = ReadonlyMap<string, DeviceShares> | null;
 
+/** What a run has of a pool. */
+export interface ResourceUse {
+  readonly requirement: { readonly needs: readonly ResourceNeed[] };
+  readonly devices: DeviceGrant;
+}
+
 /** What a worker declared, and how much of it is assigned. */
 export class ResourcePool {
   /** Null where nothing is declared: most workers have no more than their threads. */
@@ -101,6 +107,19 @@ export class ResourcePool {
     const isFree = devices.choose(units) !== null;
     devices.giveBack(shares);
     return isFree;
+  }
+
+  /** Whether the need would fit into what was declared if nobody but these runs had any of it. */
+  couldHoldBeside({ name, units }: ResourceNeed, runs: readonly ResourceUse[]): boolean {
+    let left = this.capacity(name);
+    for (const { requirement } of runs) {
+      for (const need of requirement.needs) if (need.name === name) left -= need.units;
+    }
+    if (left < units) return false;
+    if (this.devices(name) === undefined) return true;
+    const devices = new Devices(this.capacity(name));
+    for (const run of runs) devices.take(run.devices?.get(name) ?? []);
+    return devices.choose(units) !== null;
   }
 
   /** How often the need fits into what was declared, `most` times at most. */

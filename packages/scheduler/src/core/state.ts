@@ -90,6 +90,8 @@ export interface Requirement {
   isFresh: boolean;
   /** Since when the head of the queue has found no worker; null while it finds one. */
   blockedSinceMs: number | null;
+  /** It was told that tasks which wait for others keep its tasks from starting. */
+  isHeldUpTold: boolean;
   /** The worker kept clear for it. */
   reserved: WorkerState | null;
   /** When that was chosen. */
@@ -122,6 +124,8 @@ export class Block {
   readonly order: number;
   /** Burst of submits it belongs to: earlier ones are placed first, see `order.ts`. */
   generation: number;
+  /** Key of the task that submitted it; null where none did. */
+  readonly parent: string | null;
   /** Tasks it was submitted from: 1 where a task did, 2 where one did that a task submitted, … */
   readonly nesting: number;
   /** Whose share of the workers it counts to. */
@@ -167,6 +171,7 @@ export class Block {
     readonly order: number;
     readonly generation?: number;
     readonly nesting?: number;
+    readonly parent?: string | null;
     readonly naming: Naming;
     readonly fn: FunctionState;
     readonly options: Omit<TaskOptions, 'resources' | 'workers' | 'allowOtherWorkers' | 'spans'>;
@@ -184,6 +189,7 @@ export class Block {
     this.order = fields.order;
     this.generation = fields.generation ?? 0;
     this.nesting = fields.nesting ?? 0;
+    this.parent = fields.parent ?? null;
     this.lane = fields.owner.lane;
     this.naming = fields.naming;
     this.fn = fields.fn;
