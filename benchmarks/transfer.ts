@@ -19,7 +19,7 @@ import { fileURLToPath } from 'node:url';
 
 import { Client } from '@farm/client';
 import { LocalCluster } from '@farm/cluster';
-import { taskContext } from '@farm/worker';
+import { taskContext } from '@farm/worker/task';
 
 import { machineLine, median } from './machine.ts';
 

@@ -11,6 +11,7 @@ import type {
   WorkerInstruction,
 } from '../packages/worker/src/core/index.ts';
 import { serveData } from '../packages/worker/src/shell/data/serve-data.ts';
+import { DEVICES } from './checkers/devices.ts';
 import { check } from './failure.ts';
 import { mix, Random } from './prng.ts';
 import { SimulatedProcess } from './process.ts';
@@ -151,6 +152,7 @@ export class SimulatedWorker {
       name: plan.name,
       nthreads: plan.nthreads,
       resources: plan.resources,
+      devices: plan.resources.flatMap(([name]) => (name === DEVICES ? [name] : [])),
       memoryLimitBytes: plan.memoryLimitBytes,
       address,
       host: plan.host,
@@ -238,7 +240,7 @@ export class SimulatedSession {
     this.#ended = options.ended;
     const devices = plan.resources.flatMap(([resource, amount]) => {
       const ids = Array.from({ length: amount }, (_, index) => String(index));
-      return resource === 'GPU' ? [{ name: resource, ids, amount }] : [];
+      return resource === DEVICES ? [{ name: resource, ids, amount }] : [];
     });
     const { nthreads, name } = plan;
     const memory = memoryPolicy(plan.memoryLimitBytes);

@@ -432,7 +432,7 @@ export class WorkloadMaker {
     if (this.#has('resources') && random.chance(0.5)) {
       const kind = random.below(4);
       if (kind === 0) resources.push(['threads', 2]);
-      else if (kind === 1) resources.push(['GPU', random.pick([0.25, 0.5, 1])]);
+      else if (kind === 1) resources.push(['GPU', random.pick([0.25, 0.4, 0.5, 0.6, 1, 1.5])]);
       else if (kind === 2) resources.push(['GPU', 2]);
       else resources.push(['GPU', 1], ['threads', 2], ['MEM', 10]);
     }

@@ -95,6 +95,7 @@ describe('a project with the packages installed', () => {
       strict: true,
       skipLibCheck: false,
       erasableSyntaxOnly: true,
+      allowImportingTsExtensions: true,
       noEmit: true,
       types: ['node'],
       typeRoots: [join(ROOT, 'node_modules', '@types')],
@@ -121,7 +122,11 @@ describe('a project with the packages installed', () => {
     const ends = Promise.all([scheduler, worker].map(exitCode));
     try {
       const printed = await run('node', ['script.ts']);
-      expect(JSON.parse(printed)).toEqual({ squares: [1, 4, 9], echoed: 'hello\n' });
+      expect(JSON.parse(printed)).toEqual({
+        squares: [1, 4, 9],
+        echoed: 'hello\n',
+        keys: ['named', 'named-too'],
+      });
       expect(await ends).toEqual([0, 0]);
     } finally {
       for (const child of [scheduler, worker]) child.kill('SIGKILL');
@@ -131,16 +136,36 @@ describe('a project with the packages installed', () => {
 
 /** What a user might write; it ends the cluster, so that its processes can be waited for. */
 const SCRIPT = `
-import { Client, arg, command } from '@farm/client';
+import { Client, arg, command, fromModule } from '@farm/client';
+import type { TaskContext } from '@farm/worker/task';
+
+import { ownKey } from './own-key.ts';
 
 const client = new Client({ schedulerFile: 'scheduler.json' });
 const squares: number[] = await client.gather(client.map((x: number) => x ** 2, [1, 2, 3]));
 const echoed = await client.submit(command('echo', [arg(0)]), 'hello').result();
-console.log(JSON.stringify({ squares, echoed: echoed.stdout }));
+const module = new URL('./own-key.ts', import.meta.url);
+const keys: TaskContext['key'][] = await client.gather([
+  client.with({ key: 'named' }).submit(fromModule<typeof ownKey>(module, 'ownKey')),
+  client.with({ key: 'named-too', executor: 'processes' }).submit(
+    fromModule<typeof ownKey>(module, 'ownKey'),
+  ),
+]);
+console.log(JSON.stringify({ squares, echoed: echoed.stdout, keys }));
 await client.shutdown();
 `;
 
+/** A module of its tasks, which the script imports, too. */
+const MODULE = `
+import { taskContext } from '@farm/worker/task';
+
+export function ownKey(): string {
+  return taskContext().key;
+}
+`;
+
 async function writeScript(): Promise<void> {
+  await writeFile(join(project, 'own-key.ts'), MODULE);
   await writeFile(join(project, 'script.ts'), SCRIPT);
 }
 

@@ -7,6 +7,7 @@ import type {
 import { check } from '../failure.ts';
 import { grantedMemory, MEMORY, memoryOf } from '../growing-memory.ts';
 import type { Oracle, TaskSpec } from '../oracle.ts';
+import { checkDevices, DEVICES, devicesAskedFor, placesOf } from './devices.ts';
 
 /** Messages that only take from a worker. */
 const TAKING: ReadonlySet<string> = new Set(['stop', 'free', 'forget-functions']);
@@ -27,6 +28,8 @@ interface RunRecord {
   isSaidToExecute: boolean;
   /** The worker has said that it takes no slot any more. */
   hasSeceded: boolean;
+  /** Places of its devices. */
+  readonly devices: readonly number[];
 }
 
 /** What the checker asks of others. */
@@ -323,6 +326,7 @@ export class AssignmentChecker {
         isAskedFor: false,
         isSaidToExecute: false,
         hasSeceded: false,
+        devices: placesOf(message, index),
       };
       if (isCopy) {
         task.copy = record;
@@ -374,6 +378,11 @@ export class AssignmentChecker {
         `${name} is assigned ${amount} of ${resource} and has ${capacity}`,
       );
     }
+    checkDevices(
+      name,
+      resources.get(DEVICES) ?? 0,
+      [...runs.values()].map(({ spec, devices }) => [devicesAskedFor(spec), devices]),
+    );
   }
 
   #heard(session: SessionRecord, message: WorkerMessage): void {

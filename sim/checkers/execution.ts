@@ -5,6 +5,7 @@ import { check } from '../failure.ts';
 import { grantedMemory, MEMORY, memoryOf } from '../growing-memory.ts';
 import type { Oracle, TaskSpec } from '../oracle.ts';
 import type { Conduct, GivenRun } from '../simulated-slots.ts';
+import { checkUses, devicesAskedFor } from './devices.ts';
 import type { SimulatedSession } from '../simulated-worker.ts';
 
 interface SessionRecord {
@@ -172,5 +173,9 @@ export class ExecutionChecker {
         `${plan.name} uses ${amount} ${name} of ${capacity}`,
       );
     }
+    checkUses(
+      plan.name,
+      [...executing.values()].map(({ run, spec }) => [devicesAskedFor(spec), run.devices ?? []]),
+    );
   }
 }

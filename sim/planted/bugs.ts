@@ -28,6 +28,23 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     replace: 'return worker.threadsUsed < 2 || worker.pool.canHold(needs);',
   },
   {
+    name: 'device-granted-twice',
+    what: 'a device is granted that another run has',
+    core: 'scheduler',
+    file: 'devices.ts',
+    find: 'if (this.#free(place) < rest || chosen',
+    replace: 'if (this.#free(place) <= 0 || chosen',
+  },
+  {
+    name: 'devices-not-returned',
+    what: 'the devices of a run that is over stay granted',
+    core: 'scheduler',
+    file: 'resources.ts',
+    find: 'for (const [name, shares] of grant ?? []) this.devices(name)?.giveBack(shares);',
+    replace:
+      'for (const [name, shares] of grant ?? []) if (shares.length > 1) this.devices(name)?.giveBack(shares);',
+  },
+  {
     name: 'leaving-worker-gets-tasks',
     what: 'a worker that leaves still gets tasks (dask #5235)',
     core: 'scheduler',
@@ -113,9 +130,9 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     what: 'resources of a run that is over stay taken (dask #4446)',
     core: 'scheduler',
     file: 'workload.ts',
-    find: 'if (requirement.needs.length > 0) worker.pool.giveBack(requirement.needs);',
+    find: 'if (requirement.needs.length > 0) worker.pool.giveBack(requirement.needs, assignment.devices);',
     replace:
-      'if (requirement.needs.length > 0 && assignment.task !== null) worker.pool.giveBack(requirement.needs);',
+      'if (requirement.needs.length > 0 && assignment.task !== null) worker.pool.giveBack(requirement.needs, assignment.devices);',
   },
   {
     name: 'slot-not-returned',

@@ -1,7 +1,9 @@
 import { FarmError } from '@farm/protocol';
 
+import { atCaller } from './caller.ts';
 import type { Watcher } from './future-table.ts';
 import { Future } from './future.ts';
+import { resultOf } from './results.ts';
 import type { Session } from './session.ts';
 
 /** Options of {@link asCompleted}. */
@@ -195,8 +197,11 @@ function identity<T>(future: Future<T>): Future<T> {
 
 async function settle<T>(future: Future<T>): Promise<Settled<T>> {
   try {
-    return { future, status: 'fulfilled', value: await future.result() };
-  } catch (reason) {
+    // SAFE: the task was submitted with a function that returns T.
+    const value = (await resultOf(Future.locate(future), {})) as T;
+    return { future, status: 'fulfilled', value };
+  } catch (error) {
+    const reason = atCaller(error, AsCompleted.prototype, 'next');
     return { future, status: 'rejected', reason };
   }
 }

@@ -15,7 +15,12 @@ import type {
 } from '@farm/protocol';
 import { EventEmitter } from 'eventemitter3';
 
-import { type ClientOptions, type ClientTarget, checkTarget } from './client-options.ts';
+import {
+  type CheckedTarget,
+  type ClientOptions,
+  type ClientTarget,
+  checkTarget,
+} from './client-options.ts';
 import { connectTo } from './connect.ts';
 import { Deadline } from './deadline.ts';
 import {
@@ -30,6 +35,7 @@ import {
 } from './cluster-data.ts';
 import type { ModuleReference } from './functions/module-function.ts';
 import type { Future } from './future.ts';
+import { atAwaiter, atCaller } from './caller.ts';
 import { type GatherOptions, gather } from './gather.ts';
 import { type ScatterOptions, scatter } from './scatter.ts';
 import { type RegisterPluginOptions, pluginParams } from './plugin-module.ts';
@@ -94,7 +100,7 @@ export class Client extends Submitter implements AsyncDisposable {
    * @throws FarmError `ERR_ARGUMENT` or `ERR_ADDRESS` for a target that cannot be one.
    */
   constructor(target?: ClientTarget, options?: ClientOptions) {
-    const checked = checkTarget(target, options);
+    const checked = checkedTarget(target, options);
     const { connect, closeOwnCluster } = connectTo(checked);
     const events = new EventEmitter<ClientEvents>();
     const session = new Session(connect, {
@@ -131,8 +137,12 @@ export class Client extends Submitter implements AsyncDisposable {
    *   `ERR_SCHEDULER_FILE`, … or `ERR_CLOSED`.
    */
   async ready(): Promise<void> {
-    await this.#session.ready();
-    this.#session.assertOpen();
+    try {
+      await this.#session.ready();
+      this.#session.assertOpen();
+    } catch (error) {
+      throw await atAwaiter(copyOf(error), Client.prototype, 'ready');
+    }
   }
 
   /**
@@ -150,7 +160,11 @@ export class Client extends Submitter implements AsyncDisposable {
     nested: T,
     options: GatherOptions = {},
   ): Promise<Gathered<T> | GatheredSkipping<T>> {
-    return gather(nested, options);
+    try {
+      return await gather(nested, options);
+    } catch (error) {
+      throw await atAwaiter(error, Client.prototype, 'gather');
+    }
   }
 
   /** The scheduler's address, workers and counts of tasks, as they are now. */
@@ -173,10 +187,14 @@ export class Client extends Submitter implements AsyncDisposable {
       );
     }
     const workers = count === 1 ? '1 worker' : `${count} workers`;
-    using deadline = new Deadline(options, () => `${workers} did not connect`);
-    const present = await deadline.race(this.#session.ask('wait-for-workers', { count }));
-    await deadline.race(this.schedulerInfo());
-    return present;
+    try {
+      using deadline = new Deadline(options, () => `${workers} did not connect`);
+      const present = await deadline.race(this.#session.ask('wait-for-workers', { count }));
+      await deadline.race(this.schedulerInfo());
+      return present;
+    } catch (error) {
+      throw await atAwaiter(error, Client.prototype, 'waitForWorkers');
+    }
   }
 
   /** Says why a task is where it is, and for each worker why it does not run there. */
@@ -203,10 +221,14 @@ export class Client extends Submitter implements AsyncDisposable {
   scatter<T>(values: readonly T[], options?: ScatterOptions): Future<T>[];
   scatter<T>(value: T, options?: ScatterOptions): Future<T>;
   scatter(value: unknown, options?: ScatterOptions): Future | Future[] {
-    if (Array.isArray(value)) return scatter<unknown>(this.#session, value, options);
-    const [future] = scatter<unknown>(this.#session, [value], options);
-    if (future === undefined) throw new FarmError('ERR_INTERNAL', 'a value has no future');
-    return future;
+    try {
+      if (Array.isArray(value)) return scatter<unknown>(this.#session, value, options);
+      const [future] = scatter<unknown>(this.#session, [value], options);
+      if (future === undefined) throw new FarmError('ERR_INTERNAL', 'a value has no future');
+      return future;
+    } catch (error) {
+      throw atCaller(error, Client.prototype, 'scatter');
+    }
   }
 
   /**
@@ -404,4 +426,18 @@ export class Client extends Submitter implements AsyncDisposable {
 
 function keyOf(task: Future | string): string {
   return typeof task === 'string' ? task : task.key;
+}
+
+function checkedTarget(target?: ClientTarget, options?: ClientOptions): CheckedTarget {
+  try {
+    return checkTarget(target, options);
+  } catch (error) {
+    throw atCaller(error, Client);
+  }
+}
+
+/** Why a session has ended is one error for all who ask: each gets one of its own. */
+function copyOf(error: unknown): unknown {
+  if (!(error instanceof FarmError)) return error;
+  return new FarmError(error.code, error.message, { cause: error.cause });
 }

@@ -3,6 +3,7 @@ import { inspect } from 'node:util';
 import { blockKey } from '@farm/protocol';
 import { FUTURE } from '@farm/protocol/value';
 
+import { atAwaiter } from './caller.ts';
 import type { WaitLimits } from './deadline.ts';
 import type { FutureLocation } from './future-location.ts';
 import type { FutureStatus } from './future-table.ts';
@@ -91,13 +92,23 @@ export class Future<T = unknown> implements Disposable {
    *   `timeoutMs` was over first (the task goes on), …
    */
   async result(limits: WaitLimits = {}): Promise<T> {
-    // SAFE: the task was submitted with a function that returns T.
-    return (await resultOf(Future.locate(this), limits)) as T;
+    try {
+      // SAFE: the task was submitted with a function that returns T.
+      return (await resultOf(Future.locate(this), limits)) as T;
+    } catch (error) {
+      throw await atAwaiter(error, Future.prototype, 'result');
+    }
   }
 
   /** Waits for the task and gives what it failed with; undefined where it did not. */
   async exception(limits: WaitLimits = {}): Promise<Error | undefined> {
-    return exceptionOf(Future.locate(this), limits);
+    try {
+      const thrown = await exceptionOf(Future.locate(this), limits);
+      if (thrown !== undefined) await atAwaiter(thrown, Future.prototype, 'exception');
+      return thrown;
+    } catch (error) {
+      throw await atAwaiter(error, Future.prototype, 'exception');
+    }
   }
 
   /**

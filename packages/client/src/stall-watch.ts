@@ -12,8 +12,9 @@ export interface StallWatchOptions {
 }
 
 /**
- * Tells a user who waits while no task can run why nothing happens: once in each such time. It looks
- * when somebody has waited for three seconds in which no task ended, then after six, twelve and so on.
+ * Tells a user who waits why nothing happens, where no task can run, or where tasks that wait for
+ * others keep one from running: once in each such time. It looks when somebody has waited for three
+ * seconds in which no task ended, then after six, twelve and so on.
  */
 export class StallWatch {
   readonly #options: StallWatchOptions;
@@ -51,8 +52,10 @@ export class StallWatch {
   }
 }
 
-/** Why none of the tasks runs; null where one does, or may. */
-function describeStall({ address, tasks, workers }: SchedulerInfo): string | null {
+/** Why none of the tasks runs, or why one will not; null where they do, or may. */
+function describeStall({ address, tasks, workers, heldUp }: SchedulerInfo): string | null {
+  const [first] = heldUp;
+  if (first !== undefined) return first;
   const count = tasks['no-worker'];
   if (count === 0 || tasks.processing + tasks.queued > 0) return null;
   const waits = count === 1 ? '1 task waits' : `${count} tasks wait`;

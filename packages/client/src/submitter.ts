@@ -2,6 +2,7 @@ import { FarmError, checkKey } from '@farm/protocol';
 import type { CommandResult } from '@farm/protocol';
 import { nanoid } from 'nanoid';
 
+import { atCaller } from './caller.ts';
 import type { Command } from './command.ts';
 import type { ImportedFunction } from './functions/module-function.ts';
 import { type PreparedFunction, prepareFunction } from './functions/prepare.ts';
@@ -32,7 +33,11 @@ export class Submitter {
   constructor(session: Session, options: SubmitOptions) {
     this.#session = session;
     this.#options = options;
-    this.#checked = checkSubmitOptions(options);
+    try {
+      this.#checked = checkSubmitOptions(options);
+    } catch (error) {
+      throw atCaller(error, Submitter.prototype, 'with');
+    }
   }
 
   /**
@@ -62,13 +67,17 @@ export class Submitter {
     ...args: Arguments<Parameters<F>>
   ): Future<Awaited<ReturnType<F>>>;
   submit(code: unknown, ...args: readonly unknown[]): Future {
-    this.#session.assertOpen();
-    const fn = prepareFunction(code, this.#checked.executor);
-    checkArity(fn, args.length);
-    const task = encodeTask(this.#session, fn.name, args);
-    const key = this.#checked.key ?? randomKey(fn);
-    const block = this.#send(fn, [task], key, null);
-    return new Future(block, block.first);
+    try {
+      this.#session.assertOpen();
+      const fn = prepareFunction(code, this.#checked.executor);
+      checkArity(fn, args.length);
+      const task = encodeTask(this.#session, fn.name, args);
+      const key = this.#checked.key ?? randomKey(fn);
+      const block = this.#send(fn, [task], key, null);
+      return new Future(block, block.first);
+    } catch (error) {
+      throw atCaller(error, Submitter.prototype, 'submit');
+    }
   }
 
   /**
@@ -99,6 +108,29 @@ export class Submitter {
     ...iterables: Iterables<Parameters<F>>
   ): Future<Awaited<ReturnType<F>>>[];
   map(code: unknown, ...iterables: readonly Iterable<unknown>[]): Future[] {
+    try {
+      return this.#map(code, iterables);
+    } catch (error) {
+      throw atCaller(error, Submitter.prototype, 'map');
+    }
+  }
+
+  /**
+   * A submitter with further options on top of these.
+   *
+   * @throws FarmError `ERR_ARGUMENT` naming the option that is not valid.
+   *
+   * @example
+   * const gpu = client.with({ resources: { GPU: 1 }, retries: 2, timeoutMs: 60_000 });
+   * const runs = gpu.map(solve, files);
+   */
+  with(options: SubmitOptions): Submitter {
+    const span = [...spanPath(this.#options.span), ...spanPath(options.span)];
+    const merged = { ...this.#options, ...options };
+    return new Submitter(this.#session, span.length === 0 ? merged : { ...merged, span });
+  }
+
+  #map(code: unknown, iterables: readonly Iterable<unknown>[]): Future[] {
     this.#session.assertOpen();
     const fn = prepareFunction(code, this.#checked.executor);
     if (iterables.length === 0) {
@@ -120,21 +152,6 @@ export class Submitter {
       futures.push(new Future(block, block.first + index));
     }
     return futures;
-  }
-
-  /**
-   * A submitter with further options on top of these.
-   *
-   * @throws FarmError `ERR_ARGUMENT` naming the option that is not valid.
-   *
-   * @example
-   * const gpu = client.with({ resources: { GPU: 1 }, retries: 2, timeoutMs: 60_000 });
-   * const runs = gpu.map(solve, files);
-   */
-  with(options: SubmitOptions): Submitter {
-    const span = [...spanPath(this.#options.span), ...spanPath(options.span)];
-    const merged = { ...this.#options, ...options };
-    return new Submitter(this.#session, span.length === 0 ? merged : { ...merged, span });
   }
 
   #send(

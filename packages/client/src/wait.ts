@@ -1,5 +1,6 @@
 import { FarmError } from '@farm/protocol';
 
+import { atCaller } from './caller.ts';
 import { Deadline, type WaitLimits } from './deadline.ts';
 import type { Watcher } from './future-table.ts';
 import { Future } from './future.ts';
@@ -36,13 +37,12 @@ export async function wait<F extends Future>(
   const { returnWhen = 'all', ...limits } = options;
   const list = [...futures];
   if (!list.every((future) => Future.isFuture(future))) {
-    throw new FarmError('ERR_ARGUMENT', 'wait takes futures only');
+    const error = new FarmError('ERR_ARGUMENT', 'wait takes futures only');
+    throw atCaller(error, wait);
   }
   if (returnWhen !== 'all' && returnWhen !== 'first') {
-    throw new FarmError(
-      'ERR_ARGUMENT',
-      `wait: returnWhen is 'all' or 'first', not ${String(returnWhen)}`,
-    );
+    const why = `wait: returnWhen is 'all' or 'first', not ${String(returnWhen)}`;
+    throw atCaller(new FarmError('ERR_ARGUMENT', why), wait);
   }
   const holds = [...new Set(list.map((future) => Future.sessionOf(future)))].map((session) =>
     session.hold(),

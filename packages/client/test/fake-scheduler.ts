@@ -73,6 +73,8 @@ export class FakeScheduler {
   /** Bytes that get-result serves. */
   readonly stored = new Map<number, Uint8Array>();
   workers: readonly WorkerInfo[] = [WORKER];
+  /** What is said to be held up, for those who ask. */
+  heldUp: readonly string[] = [];
   /** Tasks in each state, for those who ask. */
   counts: SchedulerInfo['tasks'] = NO_TASKS;
   /** Called for each get-result before it is answered; true where the test answers. */
@@ -226,6 +228,7 @@ export class FakeScheduler {
       clients: 1,
       tasks: this.counts,
       prefixes: [],
+      heldUp: this.heldUp,
     };
   }
 

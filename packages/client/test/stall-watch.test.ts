@@ -12,6 +12,7 @@ afterEach(() => {
 async function watchOver(
   counts: Partial<SchedulerInfo['tasks']>,
   hasWorkers: boolean,
+  heldUp: readonly string[] = [],
 ): Promise<{ watch: StallWatch; lines: readonly string[]; asked: () => number }> {
   await using rig = connectFake();
   const info = rig.scheduler.info();
@@ -21,7 +22,8 @@ async function watchOver(
   const watch = new StallWatch({
     ask: () => {
       asked += 1;
-      return Promise.resolve({ ...info, workers, tasks: { ...info.tasks, ...counts } });
+      const tasks = { ...info.tasks, ...counts };
+      return Promise.resolve({ ...info, workers, tasks, heldUp });
     },
     say: (line) => lines.push(line),
   });
@@ -38,6 +40,14 @@ describe('a user who waits while no task can run', () => {
     expect(lines).toEqual([
       '2 tasks wait for a worker: none is connected to the scheduler at tcp://127.0.0.1:8786',
     ]);
+  });
+
+  test('is told which task cannot begin, since tasks that wait hold what it needs', async () => {
+    const sentence =
+      'child needs GPU=1: parent holds that until it ends, and waits for other tasks';
+    const { watch, lines } = await watchOver({ processing: 1, queued: 1 }, true, [sentence, 'x']);
+    for (let nowMs = 0; nowMs < 60_000; nowMs += 500) await watch.beat(nowMs);
+    expect(lines).toEqual([sentence]);
   });
 
   test('is told again where that happens again', async () => {

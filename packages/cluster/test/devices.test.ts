@@ -1,11 +1,10 @@
 import { Client, command } from '@farm/client';
+import { taskContext } from '@farm/worker/task';
 import { expect, test } from 'vitest';
 
 import { Site } from './processes.ts';
 
 // Goal: tasks that are granted GPUs find the ones that are theirs, among those a batch system gave.
-
-declare const taskContext: () => { readonly devices: Readonly<Record<string, readonly string[]>> };
 
 const TIMEOUT_MS = 60_000;
 

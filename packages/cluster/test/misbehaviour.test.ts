@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Client } from '@farm/client';
 import { LocalCluster } from '@farm/cluster';
 import type { FarmError } from '@farm/protocol';
-import { taskContext } from '@farm/worker';
+import { taskContext } from '@farm/worker/task';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { until } from './processes.ts';

@@ -13,13 +13,21 @@ import type { Program } from './processes.ts';
 
 const isLinux = process.platform === 'linux';
 
-/** A worker with everything that may run in it: threads, processes, commands with children. */
-async function fullWorker(site: Site): Promise<{ readonly nanny: Program; readonly pid: number }> {
+interface FullWorker extends AsyncDisposable {
+  readonly nanny: Program;
+  readonly pid: number;
+}
+
+/**
+ * A worker with everything that may run in it: threads, processes, commands with children. They run
+ * for as long as it is not disposed of: its client wants them.
+ */
+async function fullWorker(site: Site): Promise<FullWorker> {
   site.scheduler();
   const directory = join(site.directory, 'local');
   const flags = ['--nthreads', '4', '--name', 'full', '--local-directory', directory];
   const nanny = site.worker(...flags);
-  await using client = new Client({ schedulerFile: site.schedulerFile });
+  const client = new Client({ schedulerFile: site.schedulerFile });
   await client.waitForWorkers(1, { timeoutMs: 20_000 });
   const spin = (file: string): void => {
     process.getBuiltinModule('node:fs').writeFileSync(file, '');
@@ -40,7 +48,7 @@ async function fullWorker(site: Site): Promise<{ readonly nanny: Program; readon
   await until('all of them run', () => files.every(existsSync), 30_000);
   const pid = (await client.schedulerInfo()).workers[0]?.pid ?? 0;
   for (const future of running) future.result().catch(() => {});
-  return { nanny, pid };
+  return { nanny, pid, [Symbol.asyncDispose]: async () => client.close() };
 }
 
 test.runIf(isLinux)(
@@ -48,9 +56,11 @@ test.runIf(isLinux)(
   { timeout: 90_000 },
   async () => {
     await using site = await Site.open();
-    const { nanny, pid } = await fullWorker(site);
+    await using full = await fullWorker(site);
+    const { nanny, pid } = full;
     const tree = treeOf(nanny.child.pid ?? 0);
     expect(tree).toContain(pid);
+    // The thread is in the worker; a process, two commands, a child of one, and who started them.
     expect(tree.length).toBeGreaterThan(6);
     nanny.child.kill('SIGKILL');
     await until('all are gone', () => !tree.some(isAlive), 30_000);
@@ -62,7 +72,8 @@ test.runIf(isLinux)(
   { timeout: 90_000 },
   async () => {
     await using site = await Site.open();
-    const { nanny, pid } = await fullWorker(site);
+    await using full = await fullWorker(site);
+    const { nanny, pid } = full;
     const tree = treeOf(pid);
     expect(tree.length).toBeGreaterThan(5);
     const local = join(site.directory, 'local');

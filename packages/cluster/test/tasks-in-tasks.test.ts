@@ -62,6 +62,26 @@ test('a task that waits for others and is cancelled ends; the slot goes on', asy
   expect(await next.result()).toBe('next');
 });
 
+test('a task that waits for one that needs its device is told of, and goes on with another', async () => {
+  const options = { workers: 1, threadsPerWorker: 2, resources: { GPU: 1 } };
+  await using small = await LocalCluster.start({ ...options, dashboardAddress: null });
+  await using outer = new Client(small);
+  const parent = outer.with({ key: 'parent', resources: { GPU: 1 } }).submit(async () => {
+    const inner = await getClient();
+    return inner
+      .with({ key: 'child', resources: { GPU: 1 } })
+      .submit(() => 'child')
+      .result();
+  });
+  await until('the child is explained', async () => {
+    const { summary } = await outer.explain('child');
+    return summary.includes('parent holds that until it ends, and waits for other tasks');
+  });
+  await until('it is told', async () => (await outer.schedulerInfo()).heldUp.length > 0);
+  await small.scale(2);
+  expect(await parent.result()).toBe('child');
+});
+
 test('there is no client of a task outside one', async () => {
   await expect(getClient()).rejects.toMatchObject({ code: 'ERR_ARGUMENT' });
 });

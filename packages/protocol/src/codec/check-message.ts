@@ -294,6 +294,7 @@ const RULES: { readonly [O in Op]: Rule<O> } = {
       dependencies: nullable(listOf(listOf(dependency))),
       threads: integer,
       resources: resourceAmounts,
+      devices: nullable(listOf(listOf(integers))),
       timeoutMs: timeout,
       attempts: nullable(positiveIntegers),
       expectedUs: nullable(amount),
@@ -441,13 +442,15 @@ function resultsProblem(message: Results): Problem {
 }
 
 function runProblem(message: Run): Problem {
-  const { tasks, runs, indices, args, ends, dependencies, attempts } = message;
+  const { tasks, runs, indices, args, ends, dependencies, resources, devices, attempts } = message;
   const count = tasks.length;
   if (count === 0) return 'tasks is empty';
   return (
     countProblem('runs', runs, count) ??
     countProblem('indices', indices, count) ??
     countProblem('dependencies', dependencies, count) ??
+    countProblem('devices', devices, count) ??
+    devices?.flatMap((granted) => countProblem('devices', granted, resources.length) ?? [])[0] ??
     countProblem('attempts', attempts, count) ??
     field('ends', endsProblem(ends, count, args.byteLength))
   );

@@ -79,6 +79,7 @@ export const SAMPLES: {
     dependencies: [[runDependency(5, 2, ['tcp://10.0.0.2:4000'], new Uint8Array([1, 2]))], []],
     threads: 1,
     resources: [['GPU', 1]],
+    devices: [[[0]], [[1]]],
     timeoutMs: 60_000,
     attempts: [1, 2],
     expectedUs: 100,

@@ -1,4 +1,5 @@
 import { FarmError } from '../core/errors.ts';
+import { LIMITS } from '../core/limits.ts';
 import type { ResourceAmounts } from '../core/messages.ts';
 import { parseDecimal } from '../numbers.ts';
 import { quote } from '../quote.ts';
@@ -12,8 +13,6 @@ const RESERVED: ReadonlyMap<string, string> = new Map([
   ['memory', '--memory-limit'],
 ]);
 
-/** Most devices of one resource. */
-const DEVICES_MAX = 1_024;
 const DEVICE_LENGTH_MAX = 100;
 
 /** What a worker has besides threads and memory. */
@@ -102,7 +101,8 @@ function parseDevices(pair: string, value: string): readonly string[] {
   if (inside === undefined) throw refusal(pair, 'devices are named as in GPU=[0,1]');
   const devices = inside.split(/[\s,]+/).filter((device) => device !== '');
   if (devices.length === 0) throw refusal(pair, 'names no device, write for example GPU=[0,1]');
-  if (devices.length > DEVICES_MAX) throw refusal(pair, `more than ${DEVICES_MAX} devices`);
+  const { devicesMax } = LIMITS;
+  if (devices.length > devicesMax) throw refusal(pair, `more than ${devicesMax} devices`);
   for (const [index, device] of devices.entries()) {
     if (!/^[\w./:-]+$/.test(device) || device.length > DEVICE_LENGTH_MAX) {
       throw refusal(pair, `${quote(device)} is no name of a device, as 0 or GPU-8f0c or MIG-41ab`);

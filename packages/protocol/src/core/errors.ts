@@ -59,16 +59,17 @@ export class FarmError extends Error {
   /** Stable identification of what went wrong. */
   readonly code: ErrorCode;
   /** The key of the task concerned, where there is one. */
-  readonly key: string | undefined;
+  declare readonly key: string | undefined;
   /** The worker concerned, where there is one. */
-  readonly worker: string | undefined;
+  declare readonly worker: string | undefined;
 
   constructor(code: ErrorCode, message: string, options: FarmErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'FarmError';
     this.code = code;
-    this.key = options.key;
-    this.worker = options.worker;
+    // Not where there is none: whoever prints the error would read that it is undefined.
+    if (options.key !== undefined) this.key = options.key;
+    if (options.worker !== undefined) this.worker = options.worker;
     Object.defineProperty(this, BRAND, { value: true });
   }
 

@@ -35,6 +35,8 @@ export const LIMITS = {
   handshakesOpenMax: 256,
   /** Bytes queued towards one peer before it counts as a slow consumer and is dropped. */
   sendBufferBytesMax: 268_435_456,
+  /** Devices that one resource of a worker stands for. */
+  devicesMax: 1_024,
   /** Nesting depth of a user value. */
   valueDepthMax: 1_000,
   /** UTF-16 units kept of a remote error's message and of its stack. */

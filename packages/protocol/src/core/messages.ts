@@ -111,6 +111,7 @@ export type {
   GetData,
   PutData,
   Run,
+  GrantedPlaces,
   RunDependency,
   Stop,
   WorkerBoundMessage,

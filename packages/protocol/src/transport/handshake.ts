@@ -16,6 +16,7 @@ import {
   finite,
   flag,
   integer,
+  listOf,
   name,
   nullable,
   resourceAmounts,
@@ -66,6 +67,9 @@ const optionalDeath: Check = (value) => {
   return problem === undefined ? undefined : `has a field that ${problem}`;
 };
 
+/** Absent where no resource stands for devices. */
+const optionalNames: Check = (value) => (value === undefined ? undefined : listOf(name)(value));
+
 /** Absent where a client wants no share of its own. */
 const optionalWeight: Check = (value) => {
   if (value === undefined || value === null) return undefined;
@@ -78,6 +82,7 @@ const HELLO_FIELDS: { readonly [R in Role]: Readonly<Record<string, Check>> } = 
     ...COMMON,
     nthreads: (value) => integer(value) ?? (value === 0 ? 'is 0' : undefined),
     resources: resourceAmounts,
+    devices: optionalNames,
     memoryLimitBytes: nullable(amount),
     address: nullable(name),
     host: name,

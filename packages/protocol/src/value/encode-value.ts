@@ -56,19 +56,23 @@ export function encodeValue(value: unknown, options: EncodeOptions = {}): Encode
   return encodeWith(value, options.what ?? 'value', policy, options.bytesMax, options.tooLarge);
 }
 
-/** {@link encodeValue} under any policy; `limit` is the largest size in bytes. */
+/**
+ * {@link encodeValue} under any policy; `limit` is the largest size in bytes, and `hiddenFrames` what
+ * stands in lines of stacks that nobody is to see.
+ */
 export function encodeWith(
   value: unknown,
   what: string,
   policy: EncodePolicy,
   limit?: number,
   tooLarge?: string,
+  hiddenFrames?: string,
 ): EncodedValue {
   const place = takeWorkplace();
   const { sink, encoder } = place;
   sink.setLimit(limit, tooLarge);
   try {
-    const references = encoder.encode(value, what, policy);
+    const references = encoder.encode(value, what, policy, hiddenFrames);
     return { bytes: takeBytes(sink), references };
   } finally {
     if (sink.bytes.length <= COPIED_BYTES_MAX) {

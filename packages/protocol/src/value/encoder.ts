@@ -5,6 +5,7 @@ import { arrayIndices, arrayProperties } from './array-properties.ts';
 import { BufferCollector } from './buffer-collector.ts';
 import type { ByteSink } from './byte-sink.ts';
 import { ERROR_CLASSES, ErrorPart, errorClassOf, inheritedName } from './error-shape.ts';
+import { withoutFrames } from './stack-frames.ts';
 import { Tag, VIEW_ELEMENT_BYTES, VIEW_KINDS } from './format.ts';
 import { FUTURE } from './future-symbol.ts';
 import { adviceFor, builtinClassOf, whyRefused } from './host-objects.ts';
@@ -45,6 +46,7 @@ export class ValueEncoder {
   #what = 'value';
   #policy: EncodePolicy = 'strict';
   #isLenient = false;
+  #hiddenFrames: string | undefined;
   #isBusy = false;
   #refusal: unknown;
 
@@ -66,11 +68,18 @@ export class ValueEncoder {
    * Appends one value to the sink. On an error the sink stays as it was.
    *
    * @param what - what the value is, to begin error messages with: `argument 0`
+   * @param hiddenFrames - what stands in lines of stacks that are left out
    * @returns the futures in it
    * @throws FarmError `ERR_VALUE`
    */
-  encode(value: unknown, what: string, policy: EncodePolicy): readonly object[] {
+  encode(
+    value: unknown,
+    what: string,
+    policy: EncodePolicy,
+    hiddenFrames?: string,
+  ): readonly object[] {
     const start = this.#sink.position;
+    this.#hiddenFrames = hiddenFrames;
     this.#start = start;
     this.#what = what;
     this.#policy = policy;
@@ -384,7 +393,7 @@ export class ValueEncoder {
     this.#sink.byte(enumerable);
     if ((parts & ErrorPart.name) !== 0) this.#text(name ?? '');
     if ((parts & ErrorPart.message) !== 0) this.#text(message ?? '');
-    if ((parts & ErrorPart.stack) !== 0) this.#text(stack ?? '');
+    if ((parts & ErrorPart.stack) !== 0) this.#text(withoutFrames(stack ?? '', this.#hiddenFrames));
     for (const key of ['cause', 'errors'] as const) {
       if ((parts & ErrorPart[key]) === 0) continue;
       this.#path.set(depth, 'property', key);

@@ -8,23 +8,33 @@ import { encodeWith } from './encode-value.ts';
 const ERROR_BYTES_MAX = 256 * 1024;
 const SUMMARY_LENGTH_MAX = 300;
 
+/** Options of {@link encodeError}. */
+export interface EncodeErrorOptions {
+  readonly context?: string;
+  readonly hiddenFrames?: string | undefined;
+}
+
 /**
  * Turns whatever was thrown into bytes. Never throws: text beyond `LIMITS.errorTextMax` is cut,
  * fields that cannot travel become a note in their place, an error that is still too large or
  * cannot be read travels as class, name, message and stack. What is not an Error becomes the
  * `cause` of one.
  *
- * @param context - what threw, to begin the message with where an Error has to be made for it.
- *   @default 'the task'
+ * @param options - `context`: what threw, to begin the message with where an Error has to be made for
+ *   it, by default `the task`. `hiddenFrames`: what stands in the lines of stacks that are left out,
+ *   such as the directory of whoever called the code that threw.
  *
  * @example
  * try { await run(); } catch (error) { send(encodeError(error)); }
  */
-export function encodeError(error: unknown, context = 'the task'): Uint8Array {
+export function encodeError(
+  error: unknown,
+  { context = 'the task', hiddenFrames }: EncodeErrorOptions = {},
+): Uint8Array {
   const thrown = isError(error) ? error : wrapped(error, context);
   return (
-    attempt(thrown) ??
-    attempt(bareCopy(thrown)) ??
+    attempt(thrown, hiddenFrames) ??
+    attempt(bareCopy(thrown), hiddenFrames) ??
     encodeWith(unreadable(), 'error', 'lenient').bytes
   );
 }
@@ -79,9 +89,10 @@ function isError(value: unknown): value is Error {
   return types.isNativeError(value);
 }
 
-function attempt(error: Error): Uint8Array | undefined {
+function attempt(error: Error, hiddenFrames: string | undefined): Uint8Array | undefined {
   try {
-    return encodeWith(error, 'error', 'lenient', ERROR_BYTES_MAX).bytes;
+    const limit = ERROR_BYTES_MAX;
+    return encodeWith(error, 'error', 'lenient', limit, undefined, hiddenFrames).bytes;
   } catch {
     return undefined;
   }

@@ -153,6 +153,13 @@ describe('checkMessage', () => {
     ['a run of nothing', { ...SAMPLES.run, tasks: [] }, 'worker-bound', /tasks is empty/],
     ['missing run ids', { ...SAMPLES.run, runs: [7] }, 'worker-bound', /runs has 1/],
     ['missing indices', { ...SAMPLES.run, indices: [0] }, 'worker-bound', /indices has 1/],
+    ['missing devices', { ...SAMPLES.run, devices: [[[0]]] }, 'worker-bound', /devices has 1/],
+    [
+      'devices of other resources',
+      { ...SAMPLES.run, devices: [[[0]], [[0], [1]]] },
+      'worker-bound',
+      /devices has 2 entries, there are 1/,
+    ],
     ['missing inputs', { ...SAMPLES.run, dependencies: [[]] }, 'worker-bound', /dependencies/],
     [
       'an odd input',

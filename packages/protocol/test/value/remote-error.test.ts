@@ -146,7 +146,7 @@ describe('encodeError never throws', () => {
 
   test('and a thrown value that is not an Error is the cause', () => {
     expect(crossed({ status: 404 }).cause).toStrictEqual({ status: 404 });
-    const named = decodeError(encodeError(7, 'task x-1'));
+    const named = decodeError(encodeError(7, { context: 'task x-1' }));
     expect(named.message).toBe('task x-1 threw a value that is not an Error: 7');
   });
 

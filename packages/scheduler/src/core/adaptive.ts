@@ -1,7 +1,6 @@
 /** How many workers the work at hand asks for, and which are best closed. */
 import type { AdaptiveRequirement, AdaptiveTarget } from '@farm/protocol/core';
 
-import { fromUnits } from './resources.ts';
 import type { Requirement, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 import { eachReadyTask } from './queueing.ts';
@@ -83,9 +82,7 @@ function concurrency(tables: Tables, requirement: Requirement): number {
   for (const { nthreads, pool } of workers) {
     let most = Math.floor(nthreads / threads);
     if (fits.size > 0) {
-      for (const { name, units } of needs) {
-        most = Math.min(most, Math.floor(fromUnits(pool.capacity(name)) / fromUnits(units)));
-      }
+      for (const need of needs) most = pool.timesHeld(need, most);
     } else if (needs.length > 0) {
       most = 1;
     }

@@ -2,6 +2,7 @@ import type { Explanation } from '@farm/protocol/core';
 
 import { findKey } from './blocks.ts';
 import { eachItem, itemCount } from './collections/one-or-many.ts';
+import { describeHolders } from './held-up.ts';
 import { headOf } from './queueing.ts';
 import { hasCapacity, isNamedBy } from './requirements.ts';
 import { fromUnits } from './resources.ts';
@@ -49,7 +50,8 @@ function summarize(tables: Tables, task: TaskState): string {
       return (
         `${key} is ready and waits for a worker with ${describe(requirement)} free; ` +
         `${requirement.ready} tasks wait for the same` +
-        (isHead(requirement, task) ? ', it is the first of them' : '')
+        (isHead(requirement, task) ? ', it is the first of them' : '') +
+        describeHeld(requirement)
       );
     case 'no-worker':
       return tables.workers.size === 0
@@ -68,6 +70,11 @@ function summarize(tables: Tables, task: TaskState): string {
     case 'forgotten':
       return `${key} is forgotten`;
   }
+}
+
+function describeHeld(requirement: Requirement): string {
+  const holders = describeHolders(requirement);
+  return holders === null ? '' : `; ${holders}`;
 }
 
 function describeCopy({ trouble }: TaskState): string {
@@ -132,6 +139,14 @@ function whyNotThere(tables: Tables, requirement: Requirement, worker: WorkerSta
     const free = worker.pool.capacity(name) - worker.pool.used(name);
     if (free < units) {
       return `full: ${fromUnits(free)} ${name} is free, ${fromUnits(units)} is needed`;
+    }
+    const devices = worker.pool.devices(name);
+    if (devices?.choose(units) === null) {
+      const parts = devices.free().filter((part) => part > 0);
+      return (
+        `full: ${fromUnits(free)} ${name} is free, ${fromUnits(units)} is needed, and not as ` +
+        `${parts.map(fromUnits).join(' + ')}: a share lies on one device`
+      );
     }
   }
   if (worker.threadsUsed + requirement.threads > worker.nthreads) {

@@ -1,21 +1,36 @@
 import type { PrefixInfo, SchedulerInfo, WorkerInfo, WorkerStatus } from '@farm/protocol/core';
 
 import type { Prefix } from './durations.ts';
-import type { WorkerState } from './state.ts';
+import { heldUpFor } from './held-up.ts';
+import type { ClientState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 
 /** Prefixes that are told. */
 const PREFIXES_MAX = 1_000;
 
-/** Identity, workers and task counts. */
-export function schedulerInfo(tables: Tables, nowMs: number): SchedulerInfo {
+/** Identity, workers and task counts, as a client is told them; null for nobody in particular. */
+export function schedulerInfo(
+  tables: Tables,
+  nowMs: number,
+  client: ClientState | null,
+): SchedulerInfo {
   const { id, address, startedMs } = tables.config;
   const ownMs = nowMs + tables.nowMs - tables.clockMs;
   const workers = [...tables.workers.values()].map((worker) => workerInfo(worker, ownMs));
-  const { size } = tables.clients;
   const tasks = { ...tables.counts };
   const prefixes = tables.durations.latest().slice(0, PREFIXES_MAX).map(prefixInfo);
-  return { type: 'Scheduler', id, address, startedMs, workers, clients: size, tasks, prefixes };
+  const heldUp = client === null ? [] : heldUpFor(tables, client);
+  return {
+    type: 'Scheduler',
+    id,
+    address,
+    startedMs,
+    workers,
+    clients: tables.clients.size,
+    tasks,
+    prefixes,
+    heldUp,
+  };
 }
 
 function prefixInfo({ name, meanUs, meanBytes, finished, counts }: Prefix): PrefixInfo {

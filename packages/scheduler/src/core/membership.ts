@@ -1,5 +1,5 @@
 /** Workers come and go. */
-import { closeWorker } from '@farm/protocol/core';
+import { closeWorker, LIMITS } from '@farm/protocol/core';
 import type { WorkerHello } from '@farm/protocol/core';
 
 import { describeDeath, findSuspects, interrupt } from './blame.ts';
@@ -57,9 +57,9 @@ export function addWorker(tables: Tables, session: string, hello: WorkerHello): 
 }
 
 /** What a worker has to share out besides threads: what it declared, and the memory it may take. */
-function poolOf({ resources, memoryLimitBytes }: WorkerHello): ResourcePool {
+function poolOf({ resources, devices, memoryLimitBytes }: WorkerHello): ResourcePool {
   const bytes = Math.min(AMOUNT_MAX, memoryLimitBytes ?? AMOUNT_MAX);
-  return new ResourcePool([...resources, ['memory', bytes]]);
+  return new ResourcePool([...resources, ['memory', bytes]], devices);
 }
 
 /** A worker leaves on purpose: it gets nothing new, and nothing it ran is blamed. */
@@ -163,7 +163,7 @@ function reconsiderQueue(
 
 /** Why a worker cannot join now; null where it can. */
 export function findRefusal(tables: Tables, hello: WorkerHello): string | null {
-  const { name, nthreads, incarnation } = hello;
+  const { name, nthreads, incarnation, resources, devices = [] } = hello;
   if (tables.closing !== null) return `the scheduler is closing: ${tables.closing.reason}`;
   const before = tables.workersByName.get(name);
   if (before !== undefined && before.away === null && before.hello.incarnation !== incarnation) {
@@ -171,6 +171,12 @@ export function findRefusal(tables: Tables, hello: WorkerHello): string | null {
   }
   if (!Number.isSafeInteger(nthreads) || nthreads < 1) {
     return `worker ${name} has ${nthreads} threads: give a whole number from 1`;
+  }
+  const declared = new Map(resources);
+  for (const resource of devices) {
+    const amount = declared.get(resource) ?? Infinity;
+    if (amount <= LIMITS.devicesMax && resource !== 'memory') continue;
+    return `worker ${name} has ${amount} devices ${resource}: at most ${LIMITS.devicesMax} may be`;
   }
   return null;
 }

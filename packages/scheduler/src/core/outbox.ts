@@ -121,9 +121,9 @@ export class Outbox {
 
   /** A run for a worker; the function has been defined there. */
   run(assignment: Assignment, task: TaskState): void {
-    const { worker, requirement } = assignment;
+    const { requirement } = assignment;
     const { block } = task;
-    const line = this.#worker(worker);
+    const line = this.#worker(assignment.worker);
     let batch = openRuns(line, block);
     if (batch === undefined || batch.isFull || batch.requirement !== requirement) {
       batch = new RunBatch(block, requirement);
@@ -132,7 +132,7 @@ export class Outbox {
       line.last = batch;
       line.batches.push({ kind: 'run', runs: batch });
     }
-    batch.add(task, assignment.run, worker);
+    batch.add(task, assignment);
   }
 
   /** A worker is gone: what was to be said to it is not. */

@@ -88,6 +88,7 @@ class PlacementPass {
     const isPlaced = task === null ? this.#serveBlock(block) : this.#serveTask(task);
     if (isPlaced) {
       requirement.blockedSinceMs = null;
+      requirement.isHeldUpTold = false;
       requirement.reserved = null;
       return true;
     }

@@ -53,7 +53,7 @@ export function takeAsk(tables: Tables, client: ClientState, message: Ask): void
   const { outbox, nowMs } = tables;
   switch (message.method) {
     case 'scheduler-info':
-      outbox.toClient(client, reply(request, schedulerInfo(tables, nowMs), null));
+      outbox.toClient(client, reply(request, schedulerInfo(tables, nowMs, client), null));
       break;
     case 'wait-for-workers':
       tables.workersAwaited.push({ client, request, count: message.params.count });

@@ -50,6 +50,7 @@ export function internRequirement(
     users: 0,
     isFresh: false,
     blockedSinceMs: null,
+    isHeldUpTold: false,
     reserved: null,
     reservedAtMs: 0,
   };

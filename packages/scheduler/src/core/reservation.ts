@@ -8,9 +8,9 @@ import type { Requirement, WorkerState } from './state.ts';
 export function isInTheWay(worker: WorkerState, kept: Requirement, other: Requirement): boolean {
   const { nthreads, threadsUsed, pool } = worker;
   if (nthreads - threadsUsed - other.threads < kept.threads) return true;
-  for (const { name, units } of kept.needs) {
-    const taken = other.needs.find((need) => need.name === name)?.units ?? 0;
-    if (taken > 0 && pool.capacity(name) - pool.used(name) - taken < units) return true;
+  for (const need of kept.needs) {
+    const taken = other.needs.find(({ name }) => name === need.name)?.units ?? 0;
+    if (taken > 0 && !pool.canHoldBeside(need, taken)) return true;
   }
   return false;
 }

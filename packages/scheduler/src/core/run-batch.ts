@@ -1,9 +1,10 @@
 import { run, runDependency } from '@farm/protocol/core';
-import type { Run, RunDependency } from '@farm/protocol/core';
+import type { GrantedPlaces, Run, RunDependency } from '@farm/protocol/core';
 
 import { eachItem, hasItem } from './collections/one-or-many.ts';
+import type { DeviceGrant } from './resources.ts';
 import { argEnd, argStart } from './state.ts';
-import type { Block, Requirement, TaskState, WorkerState } from './state.ts';
+import type { Assignment, Block, Requirement, TaskState, WorkerState } from './state.ts';
 
 /** Runs and bytes after which a message is full and another is begun. */
 const RUNS_MAX = 65_536;
@@ -23,6 +24,7 @@ export class RunBatch {
   readonly #runs: number[] = [];
   #attempts: number[] | null = null;
   #dependencies: (readonly RunDependency[])[] | null = null;
+  #devices: GrantedPlaces[] | null = null;
   #argBytes = 0;
   #inputBytes = 0;
 
@@ -37,7 +39,7 @@ export class RunBatch {
   }
 
   /** One more run of a task of the block, on the worker that the message goes to. */
-  add(task: TaskState, runId: number, worker: WorkerState): void {
+  add(task: TaskState, { run, worker, devices }: Assignment): void {
     const { index } = task;
     const attempt = task.trouble?.attempts ?? 1;
     if (attempt > 1) this.#attempts ??= this.#indices.map(() => 1);
@@ -45,7 +47,9 @@ export class RunBatch {
     if (task.dependencies.length > 0) this.#dependencies ??= this.#indices.map(() => []);
     this.#dependencies?.push(this.#inputs(task, worker));
     this.#indices.push(index);
-    this.#runs.push(runId);
+    this.#runs.push(run);
+    // All of them need the same, and all workers know which of that stands for devices.
+    if (devices !== null) (this.#devices ??= []).push(this.#places(devices));
     this.#argBytes += argEnd(this.block, index) - argStart(this.block, index);
   }
 
@@ -62,6 +66,12 @@ export class RunBatch {
       }
       return runDependency(number, size, holderAddresses(input, worker), null);
     });
+  }
+
+  #places(devices: NonNullable<DeviceGrant>): GrantedPlaces {
+    return this.requirement.needs.map(({ name }) =>
+      (devices.get(name) ?? []).map(({ place }) => place),
+    );
   }
 
   /** The message. */
@@ -81,6 +91,7 @@ export class RunBatch {
       dependencies: this.#dependencies,
       threads: requirement.threads,
       resources: requirement.granted,
+      devices: this.#devices,
       timeoutMs,
       attempts: this.#attempts,
       expectedUs: fn.prefix.meanUs,

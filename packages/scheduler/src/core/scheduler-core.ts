@@ -10,6 +10,7 @@ import { endDelays } from './delays.ts';
 import type { SchedulerEvent } from './events.ts';
 import type { TaskCounts } from './task-counts.ts';
 import { defineFunction } from './functions.ts';
+import { warnOfHeldUp } from './held-up.ts';
 import { schedulerInfo } from './info.ts';
 import type { SchedulerInstruction } from './instructions.ts';
 import { beginShutdown, checkTime } from './lifecycle.ts';
@@ -139,7 +140,7 @@ export class SchedulerCore {
 
   /** Identity, workers and task counts. */
   info(nowMs: number): SchedulerInfo {
-    return schedulerInfo(this.#tables, nowMs);
+    return schedulerInfo(this.#tables, nowMs, null);
   }
 
   /** Number of tasks in each state. Forgotten ones are not counted. */
@@ -235,6 +236,7 @@ export class SchedulerCore {
         break;
       }
       case 'tick':
+        warnOfHeldUp(tables);
         break;
       case 'plugin-loaded':
         setObserving(tables, event.observe);

@@ -29,7 +29,7 @@ import type { Homes } from './homes.ts';
 import { nameAt, type Naming } from './naming.ts';
 import type { ClientBatch, WorkerLine } from './outbox.ts';
 import type { Lane, ReadyQueue } from './ready-queue.ts';
-import type { ResourceNeed, ResourcePool } from './resources.ts';
+import type { DeviceGrant, ResourceNeed, ResourcePool } from './resources.ts';
 import type { Span } from './spans.ts';
 import type { ValueArena } from './values.ts';
 import { PluginDuties } from './worker-plugins.ts';
@@ -91,6 +91,8 @@ export interface Requirement {
   isFresh: boolean;
   /** Since when the head of the queue has found no worker; null while it finds one. */
   blockedSinceMs: number | null;
+  /** It was told that tasks which wait for others keep its tasks from starting. */
+  isHeldUpTold: boolean;
   /** The worker kept clear for it. */
   reserved: WorkerState | null;
   /** When that was chosen. */
@@ -123,6 +125,8 @@ export class Block {
   readonly order: number;
   /** Burst of submits it belongs to: earlier ones are placed first, see `order.ts`. */
   generation: number;
+  /** Key of the task that submitted it; null where none did. */
+  readonly parent: string | null;
   /** Tasks it was submitted from: 1 where a task did, 2 where one did that a task submitted, … */
   readonly nesting: number;
   /** Whose share of the workers it counts to. */
@@ -174,6 +178,7 @@ export class Block {
     readonly order: number;
     readonly generation?: number;
     readonly nesting?: number;
+    readonly parent?: string | null;
     readonly naming: Naming;
     readonly fn: FunctionState;
     readonly options: Omit<TaskOptions, 'resources' | 'workers' | 'allowOtherWorkers' | 'spans'>;
@@ -191,6 +196,7 @@ export class Block {
     this.order = fields.order;
     this.generation = fields.generation ?? 0;
     this.nesting = fields.nesting ?? 0;
+    this.parent = fields.parent ?? null;
     this.lane = fields.owner.lane;
     this.naming = fields.naming;
     this.fn = fields.fn;
@@ -304,6 +310,8 @@ export interface Assignment {
   usage: Pick<RunUsage, 'peakBytes' | 'cpuUs'> | null;
   /** A given up run of the task left its result on this worker. */
   hasStaleCopy: boolean;
+  /** Which devices of the worker it has, from assignment to its end. */
+  readonly devices: DeviceGrant;
 }
 
 /** An unstarted run on its way from a loaded worker to an idle one. */

@@ -69,6 +69,7 @@ function create(tables: Tables, client: ClientState, message: Submit, fn: Functi
     first: tables.nextTask,
     order: tables.nextBlock++,
     ...seniorityOf(tables, client, parentOf(tables, message)),
+    parent: message.parent,
     naming,
     fn,
     options,

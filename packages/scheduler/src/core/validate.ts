@@ -3,6 +3,7 @@ import type { TaskStateName } from '@farm/protocol/core';
 
 import { eachItem, hasItem } from './collections/one-or-many.ts';
 import { validateCoordination } from './coordination/validate.ts';
+import { Devices } from './devices.ts';
 import type { Prefix } from './durations.ts';
 import { noTasks } from './task-counts.ts';
 import type { TaskCounts } from './task-counts.ts';
@@ -11,7 +12,7 @@ import { hasCapacity, isNamedBy } from './requirements.ts';
 import { isInTheWay } from './reservation.ts';
 import type { Span } from './spans.ts';
 import { flagsOf, GONE, requirementOf, WANTED } from './state.ts';
-import type { Block, Requirement, TaskState, WorkerState } from './state.ts';
+import type { Assignment, Block, Requirement, TaskState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 import { isNeeded, isUnfinished } from './transitions.ts';
 import { validateData } from './validate-data.ts';
@@ -209,6 +210,7 @@ function validateWorker(tables: Tables, worker: WorkerState): void {
       `${name}: run ${run} is not its task's`,
     );
   }
+  validateDevices(worker, runs);
   for (const resource of new Set([...worker.pool.names(), ...used.keys()])) {
     const units = used.get(resource) ?? 0;
     invariant(units === worker.pool.used(resource), `${name}: ${resource} is not accounted`);
@@ -234,6 +236,27 @@ function validateWorker(tables: Tables, worker: WorkerState): void {
   const isLoaded = isAccepting && worker.threadsUsed > worker.nthreads;
   invariant(tables.loaded.has(worker) === isLoaded, `${name}: loaded`);
   invariant(isAccepting || !tables.stalled.has(worker), `${name}: stalled`);
+}
+
+/** Devices are granted to the worker's runs and nobody else, none of them more than it has. */
+function validateDevices({ name, pool }: WorkerState, runs: readonly Assignment[]): void {
+  for (const resource of pool.names()) {
+    const devices = pool.devices(resource);
+    if (devices === undefined) continue;
+    const left = new Devices(pool.capacity(resource));
+    for (const { run, requirement, devices: grant } of runs) {
+      const shares = grant?.get(resource) ?? [];
+      const units = requirement.needs.find((need) => need.name === resource)?.units ?? 0;
+      const granted = sum(shares, (share) => share.units);
+      invariant(granted === units, `${name}: run ${run} has ${granted} units of ${resource}`);
+      left.take(shares);
+    }
+    const free = left.free();
+    const isHeld = free.every((units) => units >= 0);
+    invariant(isHeld, `${name}: a device of ${resource} is granted by more than there is`);
+    const isAccounted = String(devices.free()) === String(free);
+    invariant(isAccounted, `${name}: ${resource} is not accounted by device`);
+  }
 }
 
 function validateRequirement(

@@ -24,13 +24,13 @@ export function beginRun(tables: Tables, task: TaskState, worker: WorkerState): 
     staysUntilMs: 0,
     usage: null,
     hasStaleCopy: false,
+    devices: requirement.needs.length > 0 ? worker.pool.take(requirement.needs) : null,
   };
   worker.runs.set(assignment.run, assignment);
   worker.threadsUsed += requirement.threads;
   if (assignment.isLong) worker.threadsLong += requirement.threads;
   worker.occupancyUs += assignment.expectedUs;
   if (!requirement.isPlain) worker.specialRuns += 1;
-  if (requirement.needs.length > 0) worker.pool.take(requirement.needs);
   updateIdle(tables, worker);
   return assignment;
 }
@@ -41,7 +41,7 @@ export function endRun(tables: Tables, assignment: Assignment): void {
   worker.runs.delete(run);
   if (!assignment.isSeceded) freeSlots(tables, assignment);
   if (!requirement.isPlain) worker.specialRuns -= 1;
-  if (requirement.needs.length > 0) worker.pool.giveBack(requirement.needs);
+  if (requirement.needs.length > 0) worker.pool.giveBack(requirement.needs, assignment.devices);
   showRoom(tables, worker);
 }
 

@@ -22,6 +22,7 @@ test('a submitted task is run, its result reaches the client, its release frees 
       dependencies: null,
       threads: 1,
       resources: [],
+      devices: null,
       timeoutMs: null,
       attempts: null,
       expectedUs: null,

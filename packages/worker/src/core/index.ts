@@ -25,7 +25,7 @@ export type {
   WorkerEvent,
   Woke,
 } from './events.ts';
-export type { DeviceResource, GrantedDevices } from './device-pool.ts';
+export type { DeviceResource, GrantedDevices } from './devices.ts';
 export { MEMORY_FRACTIONS, memoryPolicy } from './memory-policy.ts';
 export type { MemoryFractions, MemoryPolicy } from './memory-policy.ts';
 export type {

@@ -1,7 +1,7 @@
 /** Everything the worker's core can ask its shell to do. Instructions are performed in order. */
 import type { ResourceAmounts, WorkerMessage } from '@farm/protocol/core';
 
-import type { GrantedDevices } from './device-pool.ts';
+import type { GrantedDevices } from './devices.ts';
 
 /** Send a message to the scheduler. */
 export interface ToScheduler {

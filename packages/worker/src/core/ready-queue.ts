@@ -9,8 +9,6 @@ export class ReadyQueue {
   readonly #front: WorkerRun[] = [];
   #back: WorkerRun[] = [];
   #backHead = 0;
-  /** Set aside, the next one first. */
-  #aside: WorkerRun[] = [];
   #size = 0;
 
   get size(): number {
@@ -50,26 +48,6 @@ export class ReadyQueue {
     return run;
   }
 
-  /** Takes the next run out of the way of those behind it. It stays in the queue. */
-  setAside(): void {
-    const run = this.peek();
-    if (run === undefined) return;
-    this.#drop();
-    this.#aside.push(run);
-  }
-
-  /** Whether a run was set aside. */
-  get hasAside(): boolean {
-    return this.#aside.some(({ state }) => state === 'ready');
-  }
-
-  /** Puts the runs that were set aside in front of all others, in their order. */
-  bringBack(): void {
-    if (this.#aside.length === 0) return;
-    this.#front.push(...this.#aside.toReversed());
-    this.#aside = [];
-  }
-
   /** Takes out a run wherever it is. */
   remove(run: WorkerRun): void {
     run.state = 'gone';
@@ -83,14 +61,12 @@ export class ReadyQueue {
     this.remove(run);
     const isOther = (other: WorkerRun): boolean => other !== run;
     this.#front.splice(0, this.#front.length, ...this.#front.filter(isOther));
-    this.#aside = this.#aside.filter(isOther);
     this.#back = this.#back.slice(this.#backHead).filter(isOther);
     this.#backHead = 0;
   }
 
   /** The runs, in order. For checks: it walks the whole queue. */
   *values(): Iterable<WorkerRun> {
-    for (const run of this.#aside) if (run.state === 'ready') yield run;
     for (const run of this.#front.toReversed()) if (run.state === 'ready') yield run;
     for (const run of this.#back.slice(this.#backHead)) if (run.state === 'ready') yield run;
   }
@@ -109,7 +85,6 @@ export class ReadyQueue {
 
   #clear(): void {
     this.#front.length = 0;
-    this.#aside = [];
     this.#back = [];
     this.#backHead = 0;
   }

@@ -1,6 +1,6 @@
-import type { ResourceAmounts } from '@farm/protocol/core';
+import type { GrantedPlaces, ResourceAmounts } from '@farm/protocol/core';
 
-import type { DeviceGrant } from './device-pool.ts';
+import type { GrantedDevices } from './devices.ts';
 import type { KnownFunction } from './function-table.ts';
 
 /**
@@ -25,8 +25,10 @@ export interface WorkerRun {
   /** Slots it takes: it executes in one and blocks the others. */
   readonly threads: number;
   readonly resources: ResourceAmounts;
-  /** Whether some of its resources are devices. */
-  readonly needsDevices: boolean;
+  /** The devices among them, by their places. */
+  readonly devices: GrantedPlaces | null;
+  /** The same by their names; null where none of the resources stands for devices. */
+  readonly named: GrantedDevices | null;
   readonly timeoutMs: number | null;
   /** What the scheduler expects it to take; null while unknown. */
   readonly expectedUs: number | null;
@@ -37,8 +39,6 @@ export interface WorkerRun {
   slot: number;
   /** Where its code is; -1 unless it has seceded. */
   secededFrom: number;
-  /** Its devices, from when it is given to a slot until it ends; null where it has none. */
-  grant: DeviceGrant | null;
   /** What it counts for in its slot's expected time. */
   chargedUs: number;
   /** The slot was asked to give it back, and has not answered. */

@@ -1,6 +1,5 @@
 import { invariant } from '@farm/protocol/core';
 
-import type { DevicePool } from './device-pool.ts';
 import type { SlotRun } from './instructions.ts';
 import type { ToInstructions } from './outbox.ts';
 import type { ReadyQueue } from './ready-queue.ts';
@@ -34,10 +33,8 @@ export interface Slot {
 /** The slots, and which run goes to which. */
 export class Slots {
   readonly #slots: readonly Slot[];
-  readonly #devices: DevicePool;
 
-  constructor(count: number, devices: DevicePool) {
-    this.#devices = devices;
+  constructor(count: number) {
     this.#slots = Array.from({ length: count }, (_, index) => ({
       index,
       runs: new Set<WorkerRun>(),
@@ -86,18 +83,12 @@ export class Slots {
 
   /**
    * Gives ready runs to slots, in the order of the queue: a head that finds no room holds up those
-   * behind it. Short runs of one function go in batches that are shared out evenly. A run whose
-   * devices are not free holds up only those that need devices, too.
+   * behind it. Short runs of one function go in batches that are shared out evenly.
    */
   fill(ready: ReadyQueue, nowMs: number, out: ToInstructions): void {
-    ready.bringBack();
     for (;;) {
       const head = ready.peek();
       if (head === undefined) return;
-      if (head.needsDevices && (ready.hasAside || !this.#devices.canGrant(head.resources))) {
-        ready.setAside();
-        continue;
-      }
       const isPlaced = goesAlone(head)
         ? this.#placeAlone(head, ready, nowMs, out)
         : this.#placeBatch(head, ready, nowMs, out);
@@ -122,7 +113,6 @@ export class Slots {
     const [slot, ...others] = idle;
     if (slot === undefined || idle.length < head.threads) return false;
     ready.shift();
-    if (head.needsDevices) head.grant = this.#devices.grant(head.resources);
     slot.isExclusive = true;
     for (const other of others.slice(0, head.threads - 1)) other.blockedBy = head;
     enter(slot, head, estimateUs(head) ?? BATCH_US, nowMs);
@@ -174,7 +164,7 @@ function isOpen(slot: Slot, nowMs: number): boolean {
 }
 
 function goesAlone(run: WorkerRun): boolean {
-  if (run.threads > 1 || run.timeoutMs !== null || run.needsDevices) return true;
+  if (run.threads > 1 || run.timeoutMs !== null || run.named !== null) return true;
   const expectedUs = estimateUs(run);
   return expectedUs === null || expectedUs > PIPELINED_US_MAX;
 }
@@ -195,7 +185,6 @@ function enter(slot: Slot, run: WorkerRun, expectedUs: number, nowMs: number): v
 }
 
 function slotRun(run: WorkerRun): SlotRun {
-  const { task, key, attempt, args, inputs, timeoutMs, resources } = run;
-  const devices = run.grant?.devices ?? null;
+  const { task, key, attempt, args, inputs, timeoutMs, resources, named: devices } = run;
   return { run: run.run, task, key, attempt, args, inputs, timeoutMs, resources, devices };
 }

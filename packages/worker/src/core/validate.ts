@@ -1,7 +1,7 @@
 import { invariant } from '@farm/protocol/core';
 
 import { SPILL_BYTES_MIN, type DataTable } from './data-table.ts';
-import { checkDevices, type DevicePool } from './device-pool.ts';
+import type { Devices } from './devices.ts';
 import type { FunctionTable } from './function-table.ts';
 import type { ReadyQueue } from './ready-queue.ts';
 import type { WorkerRun } from './run.ts';
@@ -14,7 +14,7 @@ export interface WorkerState {
   readonly slots: Slots;
   readonly functions: FunctionTable;
   readonly data: DataTable;
-  readonly devices: DevicePool;
+  readonly devices: Devices;
 }
 
 /**
@@ -28,7 +28,7 @@ export function checkWorkerState(state: WorkerState): void {
   checkRuns(state);
   checkFunctions(state);
   checkData(state);
-  checkGrants(state);
+  state.devices.check(state.runs.values());
 }
 
 function checkReady({ ready, runs }: WorkerState): void {
@@ -93,17 +93,6 @@ function checkRuns({ runs, ready, slots, data }: WorkerState): void {
     invariant(!isHungry || data.hungry.has(run), `run ${id}, ${run.state}, spilled inputs`);
     invariant(!data.hungry.has(run) || run.state === 'waiting', `run ${id}, ${run.state}, hungry`);
   }
-}
-
-function checkGrants({ runs, devices }: WorkerState): void {
-  for (const [id, run] of runs) {
-    const isToHave = run.needsDevices && hasBegun(run);
-    invariant((run.grant !== null) === isToHave, `run ${id}, ${run.state}, has devices`);
-  }
-  checkDevices(
-    devices,
-    [...runs.values()].flatMap(({ grant }) => grant ?? []),
-  );
 }
 
 function checkFunctions({ functions, runs }: WorkerState): void {

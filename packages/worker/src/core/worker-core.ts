@@ -13,7 +13,7 @@ import {
 } from '@farm/protocol/core';
 
 import { DataTable } from './data-table.ts';
-import { DevicePool, type DeviceResource } from './device-pool.ts';
+import { Devices, type DeviceResource } from './devices.ts';
 import type { RunEnded, RunsWithdrawn, SlotEmptied, WorkerEvent } from './events.ts';
 import { FunctionTable, recordRun } from './function-table.ts';
 import type { WorkerInstruction } from './instructions.ts';
@@ -77,7 +77,7 @@ export class WorkerCore {
   readonly #runs = new Map<number, WorkerRun>();
   readonly #ready = new ReadyQueue();
   readonly #slots: Slots;
-  readonly #devices: DevicePool;
+  readonly #devices: Devices;
   readonly #functions: FunctionTable;
   readonly #data: DataTable;
   readonly #outbox = new Outbox();
@@ -96,8 +96,8 @@ export class WorkerCore {
     const { nthreads, name, address, memory = null, devices = [] } = options;
     invariant(Number.isInteger(nthreads) && nthreads >= 1, `a worker has ${nthreads} slots`);
     this.#name = name;
-    this.#devices = new DevicePool(devices);
-    this.#slots = new Slots(nthreads, this.#devices);
+    this.#devices = new Devices(devices);
+    this.#slots = new Slots(nthreads);
     this.#functions = new FunctionTable(this.#out);
     this.#data = new DataTable(address, this.#out, this.#outbox);
     this.#memory = new MemoryManager({
@@ -273,8 +273,8 @@ export class WorkerCore {
       return;
     }
     const fn = this.#functions.get(message.fn);
-    const needsDevices = this.#devices.isNeededBy(message.resources);
-    const lacksDevices = needsDevices && !this.#devices.couldGrant(message.resources);
+    const { resources } = message;
+    const needsDevices = this.#devices.areNeededBy(resources);
     for (const [index, id] of message.runs.entries()) {
       const key = blockKey(message, index);
       if (this.#runs.has(id)) {
@@ -302,10 +302,12 @@ export class WorkerCore {
         this.#outbox.failed(id, why, 0);
         continue;
       }
-      if (lacksDevices) {
-        const asked = message.resources.map(([name, amount]) => `${name}=${amount}`).join(' ');
-        const text = `${key} takes ${asked}, worker ${this.#name} has fewer devices`;
-        this.#outbox.failed(id, failure('ERR_NO_WORKER', text, key, this.#name, null), 0);
+      const devices = message.devices?.[index] ?? null;
+      const named = needsDevices ? this.#devices.name({ resources, devices }) : null;
+      if (needsDevices && named === null) {
+        const asked = resources.map(([name, amount]) => `${name}=${amount}`).join(' ');
+        const text = `${key} takes ${asked}, and was not granted as many devices`;
+        this.#outbox.failed(id, failure('ERR_INTERNAL', text, key, this.#name, null), 0);
         continue;
       }
       const dependencies = message.dependencies?.[index] ?? [];
@@ -318,15 +320,15 @@ export class WorkerCore {
         args: message.args.subarray(message.ends[index - 1] ?? 0, message.ends[index]),
         inputs: dependencies.map(({ task }) => task),
         threads: Math.max(1, message.threads),
-        resources: message.resources,
-        needsDevices,
+        resources,
+        devices,
+        named,
         timeoutMs: message.timeoutMs,
         expectedUs: message.expectedUs,
         state: 'waiting',
         missing: 0,
         slot: -1,
         secededFrom: -1,
-        grant: null,
         chargedUs: 0,
         isWithdrawing: false,
         stop: null,
@@ -476,7 +478,6 @@ export class WorkerCore {
     }
     const kept = runs.filter((run) => run.stop === null);
     for (const run of kept) {
-      this.#giveBackDevices(run);
       run.state = 'waiting';
       this.#data.requireAgain(run);
     }
@@ -604,15 +605,9 @@ export class WorkerCore {
   #end(run: WorkerRun): void {
     if (run.state === 'ready') this.#ready.remove(run);
     run.state = 'gone';
-    this.#giveBackDevices(run);
     this.#runs.delete(run.run);
     this.#data.release(run);
     this.#functions.release(run.fn);
-  }
-
-  #giveBackDevices(run: WorkerRun): void {
-    if (run.grant !== null) this.#devices.giveBack(run.grant);
-    run.grant = null;
   }
 
   /** A run that may end, in a slot or without one. */

@@ -378,6 +378,7 @@ export class Worker implements AsyncDisposable {
       name: this.name,
       nthreads,
       resources,
+      devices: devices.map(({ name }) => name),
       memoryLimitBytes,
       address: data.address,
       host: hostname(),

@@ -1,4 +1,4 @@
-import { stop, type ResourceAmounts } from '@farm/protocol/core';
+import type { GrantedPlaces, ResourceAmounts } from '@farm/protocol/core';
 import { describe, expect, test } from 'vitest';
 
 import { WorkerCore, type DeviceResource, type WorkerEvent } from '../../src/core/index.ts';
@@ -21,159 +21,95 @@ function aWorker(
   return handle;
 }
 
-/** A run that asks for these. */
-function asking(run: number, resources: ResourceAmounts | number): WorkerEvent {
-  return said(
-    aRun([run], { resources: typeof resources === 'number' ? [['GPU', resources]] : resources }),
-  );
+/** A run that is granted these places of what it asks for. */
+function granting(
+  run: number,
+  resources: ResourceAmounts,
+  places: GrantedPlaces | null,
+): WorkerEvent {
+  return said(aRun([run], { resources, devices: places === null ? null : [places] }));
 }
 
 /** Which runs were given to slots, with their devices of all kinds. */
-function granted(instructions: readonly WorkerInstruction[]): readonly unknown[] {
+function given(instructions: readonly WorkerInstruction[]): readonly unknown[] {
   return only(instructions, 'execute').flatMap(({ runs }) =>
-    runs.map(({ run, devices }) => [run, devices?.flatMap(([, ids]) => ids) ?? null]),
+    runs.map(({ run, devices }) => [run, devices]),
   );
 }
 
-describe('whole devices', () => {
-  test('are the free ones that come first', () => {
-    const handle = aWorker(3);
-    expect(granted(handle(asking(1, 1), asking(2, 1)))).toEqual([
-      [1, ['0']],
-      [2, ['1']],
+describe('the devices of a run', () => {
+  test('are those the scheduler grants, by the names they were given', () => {
+    const ids = ['GPU-8f0c', 'MIG-41ab', 'MIG-52bc'];
+    const handle = aWorker(2, [{ name: 'GPU', ids, amount: 3 }]);
+    const one = granting(1, [['GPU', 1]], [[1]]);
+    const two = granting(2, [['GPU', 2]], [[2, 0]]);
+    expect(given(handle(one, two))).toEqual([
+      [1, [['GPU', ['MIG-41ab']]]],
+      [2, [['GPU', ['GPU-8f0c', 'MIG-52bc']]]],
     ]);
-    handle(ended([1]));
-    expect(granted(handle(asking(3, 1)))).toEqual([[3, ['0']]]);
-  });
-
-  test('are waited for, and runs that need none go past', () => {
-    const handle = aWorker(3);
-    handle(asking(1, 1));
-    expect(granted(handle(asking(2, 2), asking(3, 1), said(aRun([4]))))).toEqual([[4, null]]);
-    expect(granted(handle(ended([1])))).toEqual([[2, ['0', '1']]]);
-    expect(granted(handle(ended([2])))).toEqual([[3, ['0']]]);
-  });
-
-  test('that a run waited for in vain are free for those behind it', () => {
-    const handle = aWorker(3);
-    handle(asking(1, 1), asking(2, 2), asking(3, 1));
-    expect(granted(handle(said(stop([2], false))))).toEqual([[3, ['1']]]);
-  });
-
-  test('go by the names they were given', () => {
-    const ids = ['GPU-8f0c', 'MIG-41ab'];
-    const handle = aWorker(2, [{ name: 'GPU', ids, amount: 2 }]);
-    expect(granted(handle(asking(1, 2)))).toEqual([[1, ids]]);
-  });
-});
-
-describe('shares of devices', () => {
-  test('share one device before they take another', () => {
-    const handle = aWorker(4);
-    expect(granted(handle(asking(1, 0.5), asking(2, 0.5), asking(3, 0.3)))).toEqual([
-      [1, ['0']],
-      [2, ['0']],
-      [3, ['1']],
-    ]);
-  });
-
-  test('fit exactly ten times 0.1', () => {
-    const handle = aWorker(12, [{ name: 'GPU', ids: ['0'], amount: 1 }]);
-    const runs = Array.from({ length: 11 }, (_, index) => index + 1);
-    const started = granted(handle(...runs.map((run) => asking(run, 0.1))));
-    expect(started).toEqual(runs.slice(0, 10).map((run) => [run, ['0']]));
-    expect(granted(handle(ended([4])))).toEqual([[11, ['0']]]);
-  });
-
-  test('never lie across two devices, though both have room enough together', () => {
-    const handle = aWorker(4);
-    handle(asking(1, 0.6), asking(2, 0.6));
-    expect(granted(handle(asking(3, 0.8)))).toEqual([]);
-    expect(granted(handle(ended([2])))).toEqual([[3, ['1']]]);
-  });
-
-  test('of half a device each leave no whole one', () => {
-    const handle = aWorker(4);
-    handle(asking(1, 0.6), asking(2, 0.6));
-    expect(granted(handle(asking(3, 1)))).toEqual([]);
-    expect(granted(handle(ended([1])))).toEqual([[3, ['0']]]);
-  });
-
-  test('go on top of whole devices', () => {
-    const handle = aWorker(4);
-    expect(granted(handle(asking(1, 1.5), asking(2, 0.5)))).toEqual([
-      [1, ['0', '1']],
-      [2, ['1']],
-    ]);
-  });
-
-  test('are on the device of which the worker has a part only, where that is enough', () => {
-    const handle = aWorker(4, [{ name: 'GPU', ids: ['0', '1'], amount: 1.5 }]);
-    expect(granted(handle(asking(1, 0.5), asking(2, 1)))).toEqual([
-      [1, ['1']],
-      [2, ['0']],
-    ]);
-  });
-});
-
-describe('devices', () => {
-  test('of several kinds are granted together or not at all', () => {
-    const handle = aWorker(3, [...TWO_GPUS, { name: 'FPGA', ids: ['a'], amount: 1 }]);
-    const both = [
-      ['GPU', 1],
-      ['FPGA', 1],
-    ] as const;
-    expect(granted(handle(asking(1, both), asking(2, both)))).toEqual([[1, ['0', 'a']]]);
-    expect(granted(handle(ended([1])))).toEqual([[2, ['0', 'a']]]);
   });
 
   test('are named by resource, beside amounts that are no devices', () => {
     const handle = aWorker(1);
-    const [execute] = only(
-      handle(
-        asking(1, [
-          ['GPU', 1],
-          ['MEM', 5],
-        ]),
-      ),
-      'execute',
-    );
-    expect(execute?.runs[0]).toMatchObject({ devices: [['GPU', ['0']]] });
+    const resources = [
+      ['GPU', 0.5],
+      ['MEM', 5],
+    ] as const;
+    expect(given(handle(granting(1, resources, [[1], []])))).toEqual([[1, [['GPU', ['1']]]]]);
   });
 
-  test('are kept by a run that waits without its slot, and free when it ends', () => {
-    const handle = aWorker(1, [{ name: 'GPU', ids: ['0'], amount: 1 }]);
-    handle(asking(1, 1), asking(2, 1));
-    expect(granted(handle({ kind: 'run-seceded', nowMs: 1, run: 1 }))).toEqual([]);
-    expect(granted(handle(ended([1])))).toEqual([[2, ['0']]]);
+  test('are none for a run that asks for none, or for nothing of them', () => {
+    const handle = aWorker(2);
+    expect(given(handle(granting(1, [['MEM', 1]], null)))).toEqual([[1, null]]);
+    expect(given(handle(granting(2, [['GPU', 0]], null)))).toEqual([[2, null]]);
   });
 
-  test('of a run that fails or is stopped are free again', () => {
-    const handle = aWorker(1, [{ name: 'GPU', ids: ['0'], amount: 1 }]);
-    handle(asking(1, 1), asking(2, 1));
-    const failure = { code: 'ERR_TASK', message: 'x', origin: '', worker: null } as const;
-    const failed = { run: 1, failure: { ...failure, error: null, name: null } };
-    const emptied = handle({ kind: 'slot-emptied', nowMs: 1, slot: 0, failed, unstarted: [] });
-    expect(granted(emptied)).toEqual([[2, ['0']]]);
-  });
-
-  test('of a run that its slot gives back unstarted are granted anew', () => {
-    const handle = aWorker(2, [{ name: 'GPU', ids: ['0'], amount: 1 }]);
-    handle(asking(1, 1));
-    const back = handle({ kind: 'slot-emptied', nowMs: 1, slot: 0, failed: null, unstarted: [1] });
-    expect(granted(back)).toEqual([[1, ['0']]]);
-  });
-
-  test('that the worker does not have fail a run at once', () => {
+  test('stay the same when its slot gives it back unstarted', () => {
     const handle = aWorker(1);
-    expect(messages(handle(asking(1, 3)))).toMatchObject([
+    handle(granting(1, [['GPU', 1]], [[1]]));
+    const back = handle({ kind: 'slot-emptied', nowMs: 1, slot: 0, failed: null, unstarted: [1] });
+    expect(given(back)).toEqual([[1, [['GPU', ['1']]]]]);
+  });
+
+  test('are its own in its slot: nothing waits behind it there', () => {
+    const handle = aWorker(1);
+    handle(said(aRun([1, 2], { resources: [['GPU', 0.5]], devices: [[[0]], [[0]]] })));
+    expect(given(handle(ended([1])))).toEqual([[2, [['GPU', ['0']]]]]);
+  });
+
+  test.each<readonly [string, GrantedPlaces | null]>([
+    ['none', null],
+    ['too few', [[0]]],
+    ['one twice', [[0, 0]]],
+    ['one that the worker does not have', [[0, 2]]],
+  ])('fail it at once where they are %s', (_what, places) => {
+    const handle = aWorker(1);
+    expect(messages(handle(granting(1, [['GPU', 2]], places)))).toMatchObject([
       {
         op: 'run-failed',
         failure: {
-          code: 'ERR_NO_WORKER',
-          message: 'f takes GPU=3, worker w has fewer devices',
+          code: 'ERR_INTERNAL',
+          message: 'f takes GPU=2, and was not granted as many devices',
         },
       },
     ]);
   });
+});
+
+test('the check of a core finds a device that is granted by more than there is', () => {
+  const handle = aWorker(2, [{ name: 'GPU', ids: ['0', '1'], amount: 1.5 }]);
+  handle(granting(1, [['GPU', 1]], [[0]]));
+  const more = granting(2, [['GPU', 0.1]], [[0]]);
+  expect(() => handle(more)).toThrow('GPU 0 is granted by 11000 of 10000');
+  const other = aWorker(2, [{ name: 'GPU', ids: ['0', '1'], amount: 1.5 }]);
+  expect(() => other(granting(1, [['GPU', 1]], [[1]]))).toThrow(
+    'GPU 1 is granted by 10000 of 5000',
+  );
+});
+
+test('a resource has as many names as devices', () => {
+  const devices = [{ name: 'GPU', ids: ['0', '1'], amount: 3 }];
+  expect(() => new WorkerCore({ nthreads: 1, name: 'w', address: null, devices })).toThrow(
+    'GPU=3 is called 2 names',
+  );
 });

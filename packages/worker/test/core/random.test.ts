@@ -3,6 +3,7 @@ import {
   runDependency,
   stop,
   type ErrorCode,
+  type GrantedPlaces,
   type ResourceAmounts,
   type RunDependency,
   type WorkerMessage,
@@ -42,6 +43,76 @@ const RESOURCES: readonly ResourceAmounts[] = [
   [['FPGA', 1]],
   [['MEM', 1]],
 ];
+
+/** Grants devices as a scheduler may: those that are free, as far as the worker has said. */
+class ModelGrants {
+  readonly #free = new Map(DEVICES.map(({ name, ids, amount }) => [name, free10ths(ids, amount)]));
+  readonly #held = new Map<number, () => void>();
+  #heard = 0;
+
+  /** What is granted to each of the runs; null where not all of it is free. */
+  grant(runs: readonly number[], resources: ResourceAmounts): GrantedPlaces[] | null {
+    const granted: GrantedPlaces[] = [];
+    for (const run of runs) {
+      const places = this.#take(run, resources);
+      if (places === null) {
+        for (const done of runs.slice(0, granted.length)) this.giveBack(done);
+        return null;
+      }
+      granted.push(places);
+    }
+    return granted;
+  }
+
+  hear(messages: readonly WorkerMessage[]): void {
+    for (const message of messages.slice(this.#heard)) {
+      for (const run of endsIn(message)) this.giveBack(run);
+    }
+    this.#heard = messages.length;
+  }
+
+  giveBack(run: number): void {
+    this.#held.get(run)?.();
+    this.#held.delete(run);
+  }
+
+  #take(run: number, resources: ResourceAmounts): GrantedPlaces | null {
+    const taken: (() => void)[] = [];
+    const giveBack = (): void => {
+      for (const one of taken) one();
+    };
+    const places: number[][] = [];
+    for (const [name, amount] of resources) {
+      const free = this.#free.get(name);
+      const own: number[] = [];
+      places.push(own);
+      for (let left = free === undefined ? 0 : Math.round(amount * 10); left > 0;) {
+        const share = Math.min(left, 10);
+        const place = free?.findIndex((part, at) => part >= share && !own.includes(at)) ?? -1;
+        if (free === undefined || place < 0) {
+          giveBack();
+          return null;
+        }
+        free[place] = (free[place] ?? 0) - share;
+        taken.push(() => (free[place] = (free[place] ?? 0) + share));
+        own.push(place);
+        left -= share;
+      }
+    }
+    this.#held.set(run, giveBack);
+    return places;
+  }
+}
+
+function free10ths(ids: readonly string[], amount: number): number[] {
+  return ids.map((_, place) => Math.min(10, Math.round(amount * 10) - 10 * place));
+}
+
+/** Runs that a message says are over. */
+function endsIn(message: WorkerMessage): readonly number[] {
+  if (message.op === 'finished' || message.op === 'stopped') return message.runs;
+  return message.op === 'run-failed' || message.op === 'input-missing' ? [message.run] : [];
+}
 
 /** Slots that do what a fair die says: a model of the shell's executors, store and peers. */
 class ModelShell {
@@ -298,6 +369,7 @@ test('whatever happens, every run ends once, inputs are there, and nothing is le
       ),
       (nthreads, steps) => {
         const shell = new ModelShell(nthreads);
+        const grants = new ModelGrants();
         let nextRun = 1;
         const inputs = (seed: number): readonly RunDependency[] =>
           Array.from({ length: seed % 4 }, (_, index) => {
@@ -313,13 +385,18 @@ test('whatever happens, every run ends once, inputs are there, and nothing is le
           shell.nowMs += a % 20;
           const { nowMs } = shell;
           if (what === 'run') {
-            const runs = Array.from({ length: 1 + (a % 12) }, () => nextRun++);
+            const resources = RESOURCES[b % 29] ?? [];
+            const count = resources.length === 0 ? 1 + (a % 12) : 1 + (a % 3);
+            const runs = Array.from({ length: count }, () => nextRun++);
+            grants.hear(shell.said);
+            const devices = grants.grant(runs, resources);
             shell.inbox.push(
               said(
                 aRun(runs, {
                   fn: 1 + (b % 3),
                   dependencies: b % 2 === 0 ? runs.map((run) => inputs(run + b)) : null,
-                  resources: RESOURCES[b % 29] ?? [],
+                  resources: devices === null ? [] : resources,
+                  devices,
                   threads: b % 11 === 0 ? 1 + (a % nthreads) : 1,
                   timeoutMs: b % 7 === 0 ? 1_000 : null,
                   expectedUs: b % 5 === 0 ? null : b * 10,
@@ -365,10 +442,7 @@ test('whatever happens, every run ends once, inputs are there, and nothing is le
           if (shell.core.counts().runs === 0 && shell.inbox.length === 0) break;
         }
         shell.drain();
-        const ends: number[] = shell.said.flatMap((message) => {
-          if (message.op === 'finished' || message.op === 'stopped') return message.runs;
-          return message.op === 'run-failed' || message.op === 'input-missing' ? [message.run] : [];
-        });
+        const ends: number[] = shell.said.flatMap(endsIn);
         expect(ends.toSorted((x, y) => x - y)).toEqual(
           Array.from({ length: nextRun - 1 }, (_, index) => index + 1),
         );

@@ -66,6 +66,11 @@ export interface SchedulerInfo {
   readonly tasks: Readonly<Record<TaskStateName, number>>;
   /** By name of the function, at most 1000: the one that was defined last first. */
   readonly prefixes: readonly PrefixInfo[];
+  /**
+   * Sentences about tasks of the client that asks which cannot begin, since tasks that wait for others
+   * hold what they need.
+   */
+  readonly heldUp: readonly string[];
 }
 
 /** Tasks that were submitted together, or that run one function, as `client.groups()` shows them. */

@@ -52,6 +52,11 @@ export interface WorkerHello {
   /** Execution slots. */
   readonly nthreads: number;
   readonly resources: ResourceAmounts;
+  /**
+   * Which of the resources stand for devices, each for as many as its amount rounded up: of the last
+   * one it may be only a part.
+   */
+  readonly devices?: readonly string[];
   /** Null means no limit. */
   readonly memoryLimitBytes: number | null;
   /** Where peers reach this worker's data, `tcp://host:port`; null where they cannot. */

@@ -51,6 +51,12 @@ export function runDependency(
   return { task, size, holders, value };
 }
 
+/**
+ * Devices that one run is granted: for each of the resources of its message their places in the
+ * worker's list, whole ones first, none for an amount.
+ */
+export type GrantedPlaces = readonly (readonly number[])[];
+
 /** Run these tasks of one block, in this order. */
 export interface Run {
   readonly op: 'run';
@@ -68,6 +74,8 @@ export interface Run {
   readonly threads: number;
   /** What each task is granted besides threads. */
   readonly resources: ResourceAmounts;
+  /** Its devices, of each task; null where none of the resources stands for devices. */
+  readonly devices: readonly GrantedPlaces[] | null;
   readonly timeoutMs: number | null;
   /** Number of this attempt, from 1, of each task; null where all are first attempts. */
   readonly attempts: readonly number[] | null;
@@ -75,8 +83,10 @@ export interface Run {
   readonly expectedUs: number | null;
 }
 
-/** Builds a {@link Run}. */
-export function run(fields: Omit<Run, 'op'>): Run {
+/** Builds a {@link Run}. Without `devices`, none are granted. */
+export function run(
+  fields: Omit<Run, 'op' | 'devices'> & { readonly devices?: Run['devices'] },
+): Run {
   return {
     op: 'run',
     fn: fields.fn,
@@ -89,6 +99,7 @@ export function run(fields: Omit<Run, 'op'>): Run {
     dependencies: fields.dependencies,
     threads: fields.threads,
     resources: fields.resources,
+    devices: fields.devices ?? null,
     timeoutMs: fields.timeoutMs,
     attempts: fields.attempts,
     expectedUs: fields.expectedUs,

@@ -1,10 +1,8 @@
+import { LIMITS } from '@farm/protocol';
 import type { WorkerResources } from '@farm/protocol/command-line';
 
 import type { DeviceResource } from '../../core/index.ts';
 import type { VisibleGpus } from './visible-gpus.ts';
-
-/** More of a resource is an amount of something else. */
-const DEVICES_MAX = 1_024;
 
 /** Whether a resource of this name stands for GPUs, also where its devices are not named. */
 export function isGpu(name: string): boolean {
@@ -25,7 +23,8 @@ export function workerDevices(
   return amounts.flatMap(([name, amount]) => {
     const own = named.get(name);
     if (own !== undefined) return [{ name, ids: own, amount }];
-    if (!isGpu(name) || amount <= 0 || amount > DEVICES_MAX) return [];
+    // More of it is an amount of something else.
+    if (!isGpu(name) || amount <= 0 || amount > LIMITS.devicesMax) return [];
     const count = Math.ceil(amount);
     // Workers with a share of a device have one together, as many as fit.
     const first = amount < 1 ? Math.floor(worker / Math.floor(1 / amount)) : worker * count;

@@ -16,6 +16,9 @@ import { batchPiece, packFailure, type PackedRuns } from './thread-messages.ts';
 /** Characters of an error's name that are told. */
 const ERROR_NAME_LENGTH_MAX = 200;
 
+/** Users see no frames of what called their code: the executors, this directory and its like. */
+export const HIDDEN_FRAMES: string = new URL('../', import.meta.url).href;
+
 /** How a run ended: what a record of it carries. */
 export interface Outcome {
   /** One of `RECORD_KINDS`. */
@@ -132,7 +135,7 @@ function succeeded(value: unknown, limit: ResultLimit | undefined): Outcome {
 function threw(error: unknown): Outcome {
   const bytes = packFailure({
     message: errorText(error),
-    error: encodeError(error),
+    error: encodeError(error, { hiddenFrames: HIDDEN_FRAMES }),
     name: errorName(error),
   });
   return { kind: RECORD_KINDS.taskFailed, bytes };
@@ -151,5 +154,7 @@ function textOf(error: unknown): string {
 
 /** What a module threw while it was imported is of use to the user; the wrapper is not. */
 function causeOf(error: unknown): Uint8Array | null {
-  return error instanceof Error && error.cause !== undefined ? encodeError(error.cause) : null;
+  return error instanceof Error && error.cause !== undefined
+    ? encodeError(error.cause, { hiddenFrames: HIDDEN_FRAMES })
+    : null;
 }

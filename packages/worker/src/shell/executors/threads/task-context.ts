@@ -73,7 +73,7 @@ export const TASK_CONTEXT: unique symbol = Symbol.for('farm.task');
  * @throws FarmError `ERR_ARGUMENT` outside a task.
  *
  * @example
- * import { taskContext } from '@farm/worker';
+ * import { taskContext } from '@farm/worker/task';
  * export async function download(url: string): Promise<string> {
  *   const { signal } = taskContext();
  *   return (await fetch(url, { signal })).text();
@@ -83,5 +83,8 @@ export function taskContext(): TaskContext {
   // SAFE: the symbol is farm's own, so nothing else is stored under it.
   const context = (globalThis as { [TASK_CONTEXT]?: TaskContext | undefined })[TASK_CONTEXT];
   if (context !== undefined) return context;
-  throw new FarmError('ERR_ARGUMENT', 'taskContext() was called outside a task');
+  throw new FarmError(
+    'ERR_ARGUMENT',
+    'taskContext() was called outside a task: only a function that a worker runs has one',
+  );
 }

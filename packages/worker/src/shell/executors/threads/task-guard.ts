@@ -2,7 +2,7 @@ import { encodeError, errorText } from '@farm/protocol/value';
 import { inspect } from 'node:util';
 import { isMainThread } from 'node:worker_threads';
 
-import { errorName } from './run-function.ts';
+import { errorName, HIDDEN_FRAMES } from './run-function.ts';
 import { currentTask } from './running-task.ts';
 import type { PackedFailure } from './thread-messages.ts';
 
@@ -40,7 +40,7 @@ export function guardTasks(handlers: TaskGuardHandlers): void {
     }
     handlers.crashed({
       message: `uncaught ${errorText(error)}`,
-      error: encodeError(error),
+      error: encodeError(error, { hiddenFrames: HIDDEN_FRAMES }),
       name: errorName(error),
     });
   });
