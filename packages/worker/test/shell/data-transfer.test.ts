@@ -20,6 +20,7 @@ import {
 import { afterEach, expect, test } from 'vitest';
 
 import { DataServer } from '../../src/shell/data/data-server.ts';
+import type { StreamReader } from '../../src/shell/data/data-stream.ts';
 import { InputFetcher } from '../../src/shell/data/input-fetcher.ts';
 import { serveData } from '../../src/shell/data/serve-data.ts';
 import { Store } from '../../src/shell/data/store.ts';
@@ -81,14 +82,15 @@ async function dialPeer(
 
 async function dialStream(
   address: string,
-  onBytes: (bytes: Uint8Array) => void,
+  reader: StreamReader,
   token: string = TOKEN,
 ): Promise<Socket> {
   return dialDataStream({
     address: parseAddress(address, { defaultPort: 1 }),
     token,
     timeoutMs: 5_000,
-    onBytes,
+    isLocal: true,
+    ...reader,
   });
 }
 
@@ -112,9 +114,9 @@ function anAsker(
       dialled.push(address);
       return dialPeer(address);
     },
-    dialStream: (address, onBytes) => {
+    dialStream: (address, reader) => {
       dialled.push(address);
-      return dialStream(address, onBytes);
+      return dialStream(address, reader);
     },
     needsChecks: () => checks,
     askRelay: (request) => {
@@ -363,7 +365,9 @@ test('a peer without the token is refused', async () => {
   const holder = await aHolder({ 1: someBytes(10) });
   const refused = { code: 'ERR_UNAUTHORIZED' };
   await expect(dialPeer(holder.address, 'guess')).rejects.toMatchObject(refused);
-  await expect(dialStream(holder.address, () => {}, 'guess')).rejects.toMatchObject(refused);
+  await expect(dialStream(holder.address, { onBytes: () => {} }, 'guess')).rejects.toMatchObject(
+    refused,
+  );
 });
 
 test('after close everything fails with ERR_CLOSED', async () => {
