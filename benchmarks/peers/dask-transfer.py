@@ -1,5 +1,7 @@
-"""For each line of input: prints how many milliseconds dask.distributed takes to bring an array of so
-many bytes to another worker process, less what a task without input takes."""
+"""For each two lines of input: prints how many milliseconds dask.distributed takes from the submission of a
+task whose input is an array of so many bytes in another worker process until the task has read a
+number of each 4 KiB of it. The array is there when the first line is answered."""
+import os
 import sys
 import time
 
@@ -12,21 +14,28 @@ def make(count, _round):
 
 
 def take(values):
-    return -1 if values is None else float(values[-1])
+    total = float(values[::512].sum())
+    return total, time.time(), os.getpid()
 
 
 if __name__ == "__main__":
     count = int(sys.argv[1]) // 8
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+    ) as cluster:
         with Client(cluster) as client:
             first, second = list(client.scheduler_info()["workers"])
+            pids = client.run(os.getpid)
+            assert pids[first] != pids[second]
             for round, _ in enumerate(sys.stdin):
                 made = client.submit(make, count, round, workers=[first], pure=False)
                 wait(made)
+                print("made", flush=True)
+                next(sys.stdin)
+                assert list(client.who_has([made]).values()) == [(first,)]
                 start = time.time()
-                client.submit(take, None, workers=[second], pure=False).result()
-                alone = time.time() - start
-                start = time.time()
-                assert client.submit(take, made, workers=[second], pure=False).result() == count - 1
-                print((time.time() - start - alone) * 1000, flush=True)
+                total, read, pid = client.submit(take, made, workers=[second], pure=False).result()
+                reads = -(-count // 512)
+                assert pid == pids[second] and total == 512 * reads * (reads - 1) / 2
+                print((read - start) * 1000, flush=True)
                 del made

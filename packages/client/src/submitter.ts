@@ -69,7 +69,7 @@ export class Submitter {
   submit(code: unknown, ...args: readonly unknown[]): Future {
     try {
       this.#session.assertOpen();
-      const fn = prepareFunction(code, this.#checked.executor);
+      const fn = prepareFunction(code, this.#checked.how);
       checkArity(fn, args.length);
       const task = encodeTask(this.#session, fn.name, args);
       const key = this.#checked.key ?? randomKey(fn);
@@ -132,7 +132,7 @@ export class Submitter {
 
   #map(code: unknown, iterables: readonly Iterable<unknown>[]): Future[] {
     this.#session.assertOpen();
-    const fn = prepareFunction(code, this.#checked.executor);
+    const fn = prepareFunction(code, this.#checked.how);
     if (iterables.length === 0) {
       throw new FarmError('ERR_ARGUMENT', 'map: there is no iterable to map over');
     }

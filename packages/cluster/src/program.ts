@@ -5,6 +5,7 @@ import { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 
 import { EXIT_WITH_STDIN, SHARED_DIRECTORY } from '@farm/protocol';
+import { withHugePages } from '@farm/protocol/huge-pages';
 
 /** Characters of a child's stderr kept for the message of its failure. */
 const STDERR_KEPT = 4_000;
@@ -35,14 +36,15 @@ export class ProgramProcess {
   constructor(options: ProgramOptions) {
     const manifest = import.meta.resolve(`@farm/${options.program}/package.json`);
     const entry = fileURLToPath(new URL(`bin/farm-${options.program}.js`, manifest));
+    const env = {
+      ...process.env,
+      ...options.env,
+      [EXIT_WITH_STDIN]: '1',
+      [SHARED_DIRECTORY]: options.directory,
+    };
     const child = spawn(process.execPath, [entry, ...options.args], {
       stdio: ['pipe', options.showOutput ? 'inherit' : 'ignore', 'pipe'],
-      env: {
-        ...process.env,
-        ...options.env,
-        [EXIT_WITH_STDIN]: '1',
-        [SHARED_DIRECTORY]: options.directory,
-      },
+      env: options.program === 'worker' ? withHugePages(env) : env,
       cwd: options.cwd,
       // An own process group: a Ctrl-C in the terminal reaches this process, which then closes
       // the children in order.

@@ -28,6 +28,8 @@ import type { HelloByRole } from './handshake.ts';
 import type { LivenessTimes } from './liveness.ts';
 import { DATA_STREAM_PATH, acceptDataStream } from './data-stream.ts';
 import { listenFailure } from './listen-failure.ts';
+import { listenLocally } from './local-socket.ts';
+import type { LocalListener } from './local-socket.ts';
 import { FrameConnection } from './frame-connection.ts';
 import { WS_OPTIONS, resumeOver, wsConnection } from './ws-connection.ts';
 
@@ -91,6 +93,12 @@ export interface FarmServerOptions {
    * @default none are served
    */
   readonly onDataStream?: (socket: Duplex) => void;
+  /**
+   * A directory that is this user's alone: data streams of processes on this host come over a socket
+   * in it, which copies faster than TCP does. Linux only; where it cannot be used, they come over TCP.
+   * @default none
+   */
+  readonly localDirectory?: string | undefined;
   /** @default silentLogger */
   readonly logger?: Logger;
   /** @default LIMITS.handshakeMs */
@@ -125,6 +133,7 @@ export class FarmServer implements AsyncDisposable {
   readonly #options: FarmServerOptions;
   readonly #logger: Logger;
   readonly #http: Server;
+  readonly #local: LocalListener | undefined;
   readonly #upgrader = new WebSocketServer({
     ...WS_OPTIONS,
     noServer: true,
@@ -153,11 +162,17 @@ export class FarmServer implements AsyncDisposable {
       http.listen({ port, ...(host === '' ? {} : { host }) }, resolve);
     });
     http.removeAllListeners('error');
-    return new FarmServer(http, options);
+    const { localDirectory } = options;
+    const local =
+      localDirectory === undefined
+        ? undefined
+        : await listenLocally(localDirectory, (socket) => http.emit('connection', socket));
+    return new FarmServer(http, local, options);
   }
 
-  private constructor(http: Server, options: FarmServerOptions) {
+  private constructor(http: Server, local: LocalListener | undefined, options: FarmServerOptions) {
     this.#http = http;
+    this.#local = local;
     this.#options = options;
     this.#logger = options.logger ?? silentLogger;
     const bound = http.address();
@@ -195,7 +210,7 @@ export class FarmServer implements AsyncDisposable {
     for (const ws of this.#webSockets) ws.terminate();
     for (const socket of this.#dataStreams) socket.destroy();
     this.#http.closeAllConnections();
-    await closed.promise;
+    await Promise.all([closed.promise, this.#local?.close()]);
   }
 
   #onSocket(socket: Socket): void {
@@ -238,7 +253,9 @@ export class FarmServer implements AsyncDisposable {
       this.#forget(socket);
       this.#dataStreams.add(socket);
       socket.once('close', () => this.#dataStreams.delete(socket));
-      acceptDataStream(socket);
+      const { identity, localDirectory } = this.#options;
+      const directory = this.#local === undefined ? undefined : localDirectory;
+      acceptDataStream(socket, { id: identity.id, directory });
       onDataStream(socket);
       return;
     }

@@ -1,3 +1,5 @@
+import { keepHugePagesToSelf } from '@farm/protocol/huge-pages';
+
 import { runWorkerProgram } from './options.ts';
 
 /**
@@ -6,6 +8,7 @@ import { runWorkerProgram } from './options.ts';
  * @param argv - Arguments without node and script.
  */
 export async function main(argv: readonly string[]): Promise<void> {
+  keepHugePagesToSelf();
   await runWorkerProgram(
     async (plan) => {
       // Loaded here, so that help and usage errors answer at once.

@@ -419,13 +419,14 @@ export class Worker implements AsyncDisposable {
         return this.#resume({ hello, token: target.token, connection, leaseMs: welcome.leaseMs });
       },
       dialPeer: (address) => this.#dialPeer(address, target.token),
-      dialStream: (address, onBytes) => {
+      dialStream: (address, reader) => {
         return dialDataStream({
           address: parseAddress(address, { defaultPort: DEFAULT_SCHEDULER_PORT }),
           token: target.token,
           timeoutMs: PEER_CONNECT_MS,
           signal: this.#closing.signal,
-          onBytes,
+          isLocal: !isElsewhere(address),
+          ...reader,
         });
       },
       isElsewhere,
@@ -482,6 +483,7 @@ export class Worker implements AsyncDisposable {
       workerName: this.name,
       version: packageVersion(),
       id: this.#incarnation,
+      localDirectory: this.#directory?.path,
       store: () => this.#store,
       logger: this.#logger,
     });

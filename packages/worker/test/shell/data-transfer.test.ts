@@ -20,6 +20,7 @@ import {
 import { afterEach, expect, test } from 'vitest';
 
 import { DataServer } from '../../src/shell/data/data-server.ts';
+import type { StreamReader } from '../../src/shell/data/data-stream.ts';
 import { InputFetcher } from '../../src/shell/data/input-fetcher.ts';
 import { serveData } from '../../src/shell/data/serve-data.ts';
 import { Store } from '../../src/shell/data/store.ts';
@@ -81,14 +82,15 @@ async function dialPeer(
 
 async function dialStream(
   address: string,
-  onBytes: (bytes: Uint8Array) => void,
+  reader: StreamReader,
   token: string = TOKEN,
 ): Promise<Socket> {
   return dialDataStream({
     address: parseAddress(address, { defaultPort: 1 }),
     token,
     timeoutMs: 5_000,
-    onBytes,
+    isLocal: true,
+    ...reader,
   });
 }
 
@@ -112,9 +114,9 @@ function anAsker(
       dialled.push(address);
       return dialPeer(address);
     },
-    dialStream: (address, onBytes) => {
+    dialStream: (address, reader) => {
       dialled.push(address);
-      return dialStream(address, onBytes);
+      return dialStream(address, reader);
     },
     needsChecks: () => checks,
     askRelay: (request) => {
@@ -211,6 +213,21 @@ test.each([1, 1_048_577, 2_097_152, 5_000_000])(
     const holder = await aHolder({ 1: value });
     const { fetcher } = anAsker(new Store(), 50, true);
     const fetched = await fetcher.fetch(1, sizeBytes, [holder.address]);
+    expect(Buffer.compare(fetched, value)).toBe(0);
+  },
+);
+
+test.each([false, true])(
+  'a value comes from shared memory into shared memory (checksums: %s)',
+  async (checks) => {
+    const value = someBytes(5_000_000);
+    const store = new Store();
+    store.set(1, value);
+    store.share(1);
+    const holder = await aServer(store);
+    const { fetcher } = anAsker(new Store(), 50, checks);
+    const fetched = await fetcher.fetch(1, value.byteLength, [holder.address], true);
+    expect(fetched.buffer).toBeInstanceOf(SharedArrayBuffer);
     expect(Buffer.compare(fetched, value)).toBe(0);
   },
 );
@@ -363,7 +380,9 @@ test('a peer without the token is refused', async () => {
   const holder = await aHolder({ 1: someBytes(10) });
   const refused = { code: 'ERR_UNAUTHORIZED' };
   await expect(dialPeer(holder.address, 'guess')).rejects.toMatchObject(refused);
-  await expect(dialStream(holder.address, () => {}, 'guess')).rejects.toMatchObject(refused);
+  await expect(dialStream(holder.address, { onBytes: () => {} }, 'guess')).rejects.toMatchObject(
+    refused,
+  );
 });
 
 test('after close everything fails with ERR_CLOSED', async () => {

@@ -18,6 +18,8 @@ export interface DataServerOptions {
   readonly version: string;
   /** Identity of this worker process. */
   readonly id: string;
+  /** Where its socket for workers on this host is, see `FarmServerOptions`. @default none */
+  readonly localDirectory?: string | undefined;
   /** The values to serve, asked for at each request. */
   readonly store: () => Store;
   readonly logger: Logger;
@@ -37,7 +39,7 @@ export class DataServer implements AsyncDisposable {
    * @throws FarmError `ERR_ADDRESS` where none is.
    */
   static async listen(options: DataServerOptions): Promise<DataServer> {
-    const { host, ports, token, workerName, version, id, store, logger } = options;
+    const { host, ports, token, workerName, version, id, localDirectory, store, logger } = options;
     const streams = new StreamServer({ workerName, store });
     let why: unknown = new FarmError('ERR_ADDRESS', 'there is no port to listen on');
     for (const port of ports) {
@@ -47,6 +49,7 @@ export class DataServer implements AsyncDisposable {
           port,
           tokens: { peer: token },
           identity: { id, version, heartbeatMs: 0 },
+          localDirectory,
           logger,
           onDataStream: (socket) => streams.accept(socket),
           onConnection: (...args) => {

@@ -8,10 +8,17 @@ import {
   LIMITS,
   STREAM_ANSWER_BYTES,
   STREAM_PIECE_BYTES,
+  type DataStreamOptions,
 } from '@farm/protocol';
 
-/** Opens a bare connection to a holder; `onBytes` gets what arrives. */
-export type DialStream = (address: string, onBytes: (bytes: Uint8Array) => void) => Promise<Socket>;
+/** What a bare connection is opened with; see `DataStreamOptions` of the protocol. */
+export type StreamReader = Pick<DataStreamOptions, 'onBytes' | 'room'>;
+
+/** Opens a bare connection to a holder. */
+export type DialStream = (address: string, reader: StreamReader) => Promise<Socket>;
+
+/** Read at once, where it goes straight to where it stays: more holds up the event loop. */
+const READ_BYTES_MAX = 1_048_576;
 
 /** Longest message of a holder that has nothing to send, bytes. */
 const MESSAGE_BYTES_MAX = 4_096;
@@ -49,8 +56,8 @@ interface Fetch {
 }
 
 /**
- * A connection to a holder that large values come over on, one at a time, each as one stream. Every
- * byte that arrives is copied once, to where it stays.
+ * A connection to a holder that large values come over on, one at a time, each as one stream. What
+ * arrives is read to where it stays; with checksums in between it is copied there, once.
  */
 export class DataStream {
   #socket: Socket | undefined;
@@ -60,7 +67,10 @@ export class DataStream {
   /** @throws FarmError where the holder cannot be reached, see `dialDataStream`. */
   static async open(address: string, dial: DialStream): Promise<DataStream> {
     const stream = new DataStream();
-    const socket = await dial(address, (bytes) => stream.#take(bytes));
+    const socket = await dial(address, {
+      onBytes: (bytes) => stream.#take(bytes),
+      room: () => stream.#room(),
+    });
     stream.#socket = socket;
     const lost = (problem: string): void => {
       stream.#end(new FarmError('ERR_CONNECTION_LOST', `the connection to ${address} ${problem}`));
@@ -118,6 +128,13 @@ export class DataStream {
     this.#fetch = undefined;
   }
 
+  /** Where the rest of the value goes, which is what arrives next. */
+  #room(): Uint8Array | undefined {
+    const fetch = this.#fetch;
+    if (fetch === undefined || !fetch.isOk || fetch.checks) return undefined;
+    return fetch.into.bytes.subarray(fetch.at, fetch.at + READ_BYTES_MAX);
+  }
+
   #take(bytes: Uint8Array): void {
     try {
       let rest = bytes;
@@ -161,7 +178,7 @@ export class DataStream {
     const totalBytes = into.bytes.byteLength;
     if (!checks) {
       const taken = bytes.subarray(0, totalBytes - fetch.at);
-      into.bytes.set(taken, fetch.at);
+      if (taken.buffer !== into.bytes.buffer) into.bytes.set(taken, fetch.at);
       fetch.at += taken.byteLength;
       into.arrivedBytes = fetch.at;
       if (fetch.at === totalBytes) this.#finish();

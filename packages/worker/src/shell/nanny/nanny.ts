@@ -9,6 +9,7 @@ import {
   type Logger,
   type PreviousDeath,
 } from '@farm/protocol';
+import { withHugePages } from '@farm/protocol/huge-pages';
 
 import { MEMORY_FRACTIONS } from '../../core/index.ts';
 import { EXIT_RESTART } from '../exit-restart.ts';
@@ -278,10 +279,10 @@ function spawnWorkerProcess(
     // What the worker says of plugins has bytes in it.
     serialization: 'advanced',
     // Not among the arguments, which everybody on this machine may read.
-    env: {
+    env: withHugePages({
       ...env,
       [EXIT_WITH_STDIN]: '1',
       [PREVIOUS_DEATH]: JSON.stringify(previousDeath ?? null),
-    },
+    }),
   });
 }

@@ -1,6 +1,8 @@
 /** The entry of a slot's process: executes one run after the other. Its one argument is JSON. */
 import { Socket } from 'node:net';
 
+import { keepHugePagesToSelf } from '@farm/protocol/huge-pages';
+
 import { resolveLocally } from '../local-modules.ts';
 import { runFunction } from '../threads/run-function.ts';
 import {
@@ -24,6 +26,7 @@ const { workerName, slot, scheduler, resultLimit } = JSON.parse(
 ) as ProcessData;
 process.title = `farm-slot ${slot}`;
 process.argv.length = 2;
+keepHugePagesToSelf();
 
 const worker = new Socket({ fd: WORKER_FD, readable: true, writable: true });
 const functions = new TaskFunctions(workerName);

@@ -2,6 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { Duplex, type Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
+import { withHugePages } from '@farm/protocol/huge-pages';
+
 import type { GroupReaper } from '../commands/group-reaper.ts';
 import { signalGroup } from '../commands/process-group.ts';
 import type { TaskCgroup } from '../../task-memory/cgroups/task-cgroup.ts';
@@ -78,7 +80,7 @@ export class SlotProcess {
     const [file, args] = pinnedCommand(cpus, process.execPath, argv);
     const child = spawn(file, args, {
       cwd,
-      env: { ...env, ...reaper.starting() },
+      env: withHugePages({ ...env, ...reaper.starting() }),
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
       detached: true,
     });
