@@ -359,7 +359,7 @@ const dataStep = fc.record({
   isDrained: fc.constantFrom(true, true, true, false),
 });
 
-test('whatever happens, every run ends once, inputs are there, and nothing is left over', () => {
+test('whatever happens, every run ends once, inputs are there, and nothing is left over', { timeout: 120_000 }, () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 4 }),
