@@ -140,6 +140,9 @@ def write(data):
 CHILD = (signal.SIGCHLD,)
 waits = hasattr(signal, 'sigtimedwait')
 watching = False
+# The last command wrote more than a pipe holds: the next may have to be read from to end.
+bulky = False
+PIPE = 65536
 
 
 def watch(wanted):
@@ -393,6 +396,7 @@ def settle(now):
 
 
 def finish(run, now):
+    global bulky
     for fd in list(run.streams):
         close(fd)
     del runs[run.ident]
@@ -401,6 +405,7 @@ def finish(run, now):
         code, number = 0, os.WTERMSIG(run.status)
     micros = int((now - run.begin) * 1e6)
     parts, numbers = [], (0, 0, 0, 0, 0, 0)
+    bulky = run.captures is not None and sum(c.total for c in run.captures) > PIPE
     if run.captures is not None:
         numbers = []
         for capture in run.captures:
@@ -446,7 +451,7 @@ def control():
 
 def brief_wait():
     """How long to wait for nothing but the end of commands that have just begun."""
-    if not waits or not runs or watching:
+    if not waits or not runs or watching or bulky:
         return 0
     first = None
     for run in runs.values():
