@@ -38,6 +38,8 @@ export interface SlotHandlers {
     failed: { readonly run: number; readonly failure: Failure } | null,
     unstarted: readonly number[],
   ): void;
+  /** Answers for runs that `withdraw` could not answer for. */
+  withdrawn(slot: number, withdrawn: readonly number[], started: readonly number[]): void;
   /** A run waits for others, as far as anybody knows, and goes on without its slot. */
   seceded(slot: number, given: GivenRun): void;
   /** A run begins to execute. Checks only. */
@@ -54,6 +56,9 @@ export interface SlotHandlers {
 
 /** One in so many runs waits for others, or so it says. */
 const SECESSION_EVERY = 23;
+/** One in so many runs is with a spawner, which has to be asked whether it has begun. */
+const SPAWNED_EVERY = 3;
+const SPAWNER_ANSWERS_MS = 3;
 
 interface Slot {
   readonly index: number;
@@ -65,6 +70,8 @@ interface Slot {
   /** What is being ended by force, and why. */
   stopping: { readonly run: number; readonly failure: Failure } | null;
   isEmptying: boolean;
+  /** Whether these have begun a spawner is asked. */
+  asked: Set<number>;
   /** Runs that go on without the slot. */
   seceded: Map<number, GivenRun>;
   /** Over, but not reported. */
@@ -112,6 +119,7 @@ export class SimulatedSlots implements SlotsOfWorker {
       turn: 0,
       stopping: null,
       isEmptying: false,
+      asked: new Set(),
       seceded: new Map(),
       ends: [],
       isReportDue: false,
@@ -127,11 +135,19 @@ export class SimulatedSlots implements SlotsOfWorker {
 
   withdraw(index: number, runs: readonly number[]): { withdrawn: number[]; started: number[] } {
     const slot = this.#at(index);
-    const waiting = new Set(slot.waiting.map(({ run }) => run.run));
-    const withdrawn = runs.filter((run) => waiting.has(run));
-    const gone = new Set(withdrawn);
-    slot.waiting = slot.waiting.filter(({ run }) => !gone.has(run.run));
-    return { withdrawn, started: runs.filter((run) => !gone.has(run)) };
+    const isSpawned = (run: number): boolean => run % SPAWNED_EVERY === 0 && isWaiting(slot, run);
+    for (const run of runs.filter(isSpawned)) {
+      slot.asked.add(run);
+      this.#later(SPAWNER_ANSWERS_MS, () => {
+        if (!slot.asked.delete(run)) return;
+        const { withdrawn, started } = takeBack(slot, [run]);
+        this.#handlers.withdrawn(index, withdrawn, started);
+      });
+    }
+    return takeBack(
+      slot,
+      runs.filter((run) => !slot.asked.has(run)),
+    );
   }
 
   interrupt(index: number, run: number, why: Failure): boolean {
@@ -337,9 +353,21 @@ export class SimulatedSlots implements SlotsOfWorker {
     slot.executing = null;
     slot.turn += 1;
     slot.waiting = [];
+    slot.asked.clear();
     slot.stopping = null;
     slot.isEmptying = false;
     const failed = executing?.run.run === stopping.run ? stopping : null;
     this.#handlers.emptied(slot.index, failed, unstarted);
   }
+}
+
+function isWaiting(slot: Slot, run: number): boolean {
+  return slot.waiting.some((given) => given.run.run === run);
+}
+
+function takeBack(slot: Slot, runs: readonly number[]): { withdrawn: number[]; started: number[] } {
+  const withdrawn = runs.filter((run) => isWaiting(slot, run));
+  const gone = new Set(withdrawn);
+  slot.waiting = slot.waiting.filter(({ run }) => !gone.has(run.run));
+  return { withdrawn, started: runs.filter((run) => !gone.has(run)) };
 }

@@ -261,6 +261,7 @@ export class SimulatedSession {
           for (const run of unstarted) this.#tasks.delete(run);
           this.#post({ kind: 'slot-emptied', nowMs: clock.nowMs, slot, failed, unstarted });
         },
+        withdrawn: (slot, withdrawn, started) => this.#withdrawn(slot, withdrawn, started),
         seceded: (_slot, given) => {
           world.checks.execution.seceded(this, given);
           this.#post({ kind: 'run-seceded', nowMs: clock.nowMs, run: given.run.run });
@@ -410,6 +411,12 @@ export class SimulatedSession {
     }
   }
 
+  #withdrawn(slot: number, withdrawn: readonly number[], started: readonly number[]): void {
+    for (const run of withdrawn) this.#tasks.delete(run);
+    const { nowMs } = this.#world.clock;
+    this.#post({ kind: 'runs-withdrawn', nowMs, slot, withdrawn, started });
+  }
+
   #perform(instruction: WorkerInstruction): void {
     switch (instruction.do) {
       case 'to-scheduler':
@@ -423,9 +430,7 @@ export class SimulatedSession {
       case 'withdraw': {
         const { slot, runs } = instruction;
         const { withdrawn, started } = this.#slots.withdraw(slot, runs);
-        for (const run of withdrawn) this.#tasks.delete(run);
-        const { nowMs } = this.#world.clock;
-        this.#post({ kind: 'runs-withdrawn', nowMs, slot, withdrawn, started });
+        this.#withdrawn(slot, withdrawn, started);
         break;
       }
       case 'interrupt': {

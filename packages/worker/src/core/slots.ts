@@ -7,6 +7,11 @@ import type { WorkerRun } from './run.ts';
 
 /** Expected work that one batch gives to a slot. A slot holds up to two: one runs, one waits. */
 const BATCH_US = 1_000;
+/**
+ * So many go together although they take longer, up to what a longer run would wait for: to hear of
+ * each alone costs a run of a millisecond a tenth of its time.
+ */
+const FEW_RUNS = 5;
 /** Runs expected to take longer wait for an empty slot, so that they stay free to move. */
 const PIPELINED_US_MAX = 5_000;
 /** What a run costs a slot besides its own time; floor of every estimate. */
@@ -133,7 +138,7 @@ export class Slots {
       const expectedUs = estimateUs(run) ?? BATCH_US;
       if (run !== head) {
         if (run.fn !== head.fn || goesAlone(run)) break;
-        if (runs.length >= share || batchUs + expectedUs > BATCH_US) break;
+        if (runs.length >= share || batchUs + expectedUs > batchUsMax(runs.length)) break;
       }
       ready.shift();
       enter(slot, run, expectedUs, nowMs);
@@ -160,7 +165,12 @@ function isOpen(slot: Slot, nowMs: number): boolean {
   if (slot.blockedBy !== null || slot.isExclusive) return false;
   if (slot.runs.size > 0 && nowMs - slot.heardMs >= STUCK_AFTER_MS) return false;
   if (slot.runs.size < 2) return true;
-  return slot.chargedUs <= BATCH_US && slot.runs.size <= BATCH_RUNS_MAX;
+  return slot.chargedUs <= batchUsMax(slot.runs.size) && slot.runs.size <= BATCH_RUNS_MAX;
+}
+
+/** Expected work up to which a batch of so many runs takes another. */
+function batchUsMax(runs: number): number {
+  return runs < FEW_RUNS ? PIPELINED_US_MAX : BATCH_US;
 }
 
 function goesAlone(run: WorkerRun): boolean {

@@ -1,7 +1,7 @@
 import { type Finished, finished, type WorkerMessage } from '@farm/protocol/core';
 
 /** How long ends may wait for others to leave with. */
-const HOLD_MS = 5;
+const HOLD_MS = 10;
 /** A message about so many runs is worth sending at once. */
 const FEW_RUNS = 4;
 /** Results that leave in one message, unless a single one is larger. */

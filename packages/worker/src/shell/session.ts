@@ -219,6 +219,7 @@ export class WorkerSession implements AsyncDisposable {
           for (const run of unstarted) this.#forgetRun(run);
           this.#post({ kind: 'slot-emptied', nowMs: now(), slot, failed, unstarted });
         },
+        withdrawn: (slot, withdrawn, started) => this.#withdrawn(slot, withdrawn, started),
         output: (_slot, stream, text) => output(stream, text),
       },
     });
@@ -381,9 +382,7 @@ export class WorkerSession implements AsyncDisposable {
       case 'withdraw': {
         const { slot, runs } = instruction;
         const { withdrawn, started } = this.#executors.withdraw(slot, runs);
-        for (const run of withdrawn) this.#forgetRun(run);
-        for (const run of withdrawn) this.#options.plugins.transitions.moved(run, 'ready');
-        this.#post({ kind: 'runs-withdrawn', nowMs: now(), slot, withdrawn, started });
+        this.#withdrawn(slot, withdrawn, started);
         break;
       }
       case 'interrupt':
@@ -492,6 +491,13 @@ export class WorkerSession implements AsyncDisposable {
     const { transitions } = this.#options.plugins;
     if (transitions.listeners.length === 0) return;
     for (const { run, key } of given) transitions.began(run, key);
+  }
+
+  #withdrawn(slot: number, withdrawn: readonly number[], started: readonly number[]): void {
+    if (withdrawn.length + started.length === 0) return;
+    for (const run of withdrawn) this.#forgetRun(run);
+    for (const run of withdrawn) this.#options.plugins.transitions.moved(run, 'ready');
+    this.#post({ kind: 'runs-withdrawn', nowMs: now(), slot, withdrawn, started });
   }
 
   /** @param cpuUs - Processor time of a function that is worth telling. */

@@ -359,99 +359,103 @@ const dataStep = fc.record({
   isDrained: fc.constantFrom(true, true, true, false),
 });
 
-test('whatever happens, every run ends once, inputs are there, and nothing is left over', { timeout: 120_000 }, () => {
-  fc.assert(
-    fc.property(
-      fc.integer({ min: 1, max: 4 }),
-      fc.oneof(
-        fc.array(step, { maxLength: 150 }),
-        fc.array(dataStep, { minLength: 80, maxLength: 200 }),
-      ),
-      (nthreads, steps) => {
-        const shell = new ModelShell(nthreads);
-        const grants = new ModelGrants();
-        let nextRun = 1;
-        const inputs = (seed: number): readonly RunDependency[] =>
-          Array.from({ length: seed % 4 }, (_, index) => {
-            // Values of elsewhere, and results of runs here.
-            const isOwn = (seed >> 3) % 2 === 0 && nextRun > 12;
-            const task = isOwn
-              ? Math.max(1, nextRun - 12 - (seed % 5) + index)
-              : 1_000 + ((seed + index * index) % 6);
-            const value = (seed + index) % 3 === 0 ? new Uint8Array([1]) : null;
-            return runDependency(task, 9, [], value);
-          });
-        for (const { what, a, b, isDrained } of steps) {
-          shell.nowMs += a % 20;
-          const { nowMs } = shell;
-          if (what === 'run') {
-            const resources = RESOURCES[b % 29] ?? [];
-            const count = resources.length === 0 ? 1 + (a % 12) : 1 + (a % 3);
-            const runs = Array.from({ length: count }, () => nextRun++);
-            grants.hear(shell.said);
-            const devices = grants.grant(runs, resources);
-            shell.inbox.push(
-              said(
-                aRun(runs, {
-                  fn: 1 + (b % 3),
-                  dependencies: b % 2 === 0 ? runs.map((run) => inputs(run + b)) : null,
-                  resources: devices === null ? [] : resources,
-                  devices,
-                  threads: b % 11 === 0 ? 1 + (a % nthreads) : 1,
-                  timeoutMs: b % 7 === 0 ? 1_000 : null,
-                  expectedUs: b % 5 === 0 ? null : b * 10,
-                }),
-                nowMs,
-              ),
-            );
-          } else if (what === 'end') shell.end(a % nthreads, 1 + (b % 5));
-          else if (what === 'err') shell.err(a % nthreads);
-          else if (what === 'empty') shell.empty(a % nthreads);
-          else if (what === 'secede') shell.secede(a % nthreads);
-          else if (what === 'end-seceded') shell.endSeceded(a);
-          else if (what === 'arrive') shell.arrive(a, true);
-          else if (what === 'lose') shell.arrive(a, false);
-          else if (what === 'wake') shell.inbox.push({ kind: 'woke', nowMs });
-          else if (what === 'write') shell.write(true);
-          else if (what === 'spoil') shell.write(false);
-          else if (what === 'read') shell.read(true);
-          else if (what === 'damage') shell.read(false);
-          else if (what === 'memory') {
-            // Mostly below what pauses it, so that there is something to do.
-            const percent = b % 10 === 0 ? a % 100 : a % 75;
-            const rssBytes = (LIMIT_BYTES * percent) / 100;
-            shell.inbox.push({ kind: 'memory-sampled', nowMs, rssBytes });
-          } else if (what === 'free') {
-            shell.inbox.push(said(free([1_000 + (a % 6), 1 + (b % nextRun)]), nowMs));
-          } else {
-            const runs = [1 + (a % nextRun), 1 + ((a + 1) % nextRun)];
-            shell.inbox.push(said(stop([...new Set(runs)], b % 2 === 0), nowMs));
+test(
+  'whatever happens, every run ends once, inputs are there, and nothing is left over',
+  { timeout: 120_000 },
+  () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 4 }),
+        fc.oneof(
+          fc.array(step, { maxLength: 150 }),
+          fc.array(dataStep, { minLength: 80, maxLength: 200 }),
+        ),
+        (nthreads, steps) => {
+          const shell = new ModelShell(nthreads);
+          const grants = new ModelGrants();
+          let nextRun = 1;
+          const inputs = (seed: number): readonly RunDependency[] =>
+            Array.from({ length: seed % 4 }, (_, index) => {
+              // Values of elsewhere, and results of runs here.
+              const isOwn = (seed >> 3) % 2 === 0 && nextRun > 12;
+              const task = isOwn
+                ? Math.max(1, nextRun - 12 - (seed % 5) + index)
+                : 1_000 + ((seed + index * index) % 6);
+              const value = (seed + index) % 3 === 0 ? new Uint8Array([1]) : null;
+              return runDependency(task, 9, [], value);
+            });
+          for (const { what, a, b, isDrained } of steps) {
+            shell.nowMs += a % 20;
+            const { nowMs } = shell;
+            if (what === 'run') {
+              const resources = RESOURCES[b % 29] ?? [];
+              const count = resources.length === 0 ? 1 + (a % 12) : 1 + (a % 3);
+              const runs = Array.from({ length: count }, () => nextRun++);
+              grants.hear(shell.said);
+              const devices = grants.grant(runs, resources);
+              shell.inbox.push(
+                said(
+                  aRun(runs, {
+                    fn: 1 + (b % 3),
+                    dependencies: b % 2 === 0 ? runs.map((run) => inputs(run + b)) : null,
+                    resources: devices === null ? [] : resources,
+                    devices,
+                    threads: b % 11 === 0 ? 1 + (a % nthreads) : 1,
+                    timeoutMs: b % 7 === 0 ? 1_000 : null,
+                    expectedUs: b % 5 === 0 ? null : b * 10,
+                  }),
+                  nowMs,
+                ),
+              );
+            } else if (what === 'end') shell.end(a % nthreads, 1 + (b % 5));
+            else if (what === 'err') shell.err(a % nthreads);
+            else if (what === 'empty') shell.empty(a % nthreads);
+            else if (what === 'secede') shell.secede(a % nthreads);
+            else if (what === 'end-seceded') shell.endSeceded(a);
+            else if (what === 'arrive') shell.arrive(a, true);
+            else if (what === 'lose') shell.arrive(a, false);
+            else if (what === 'wake') shell.inbox.push({ kind: 'woke', nowMs });
+            else if (what === 'write') shell.write(true);
+            else if (what === 'spoil') shell.write(false);
+            else if (what === 'read') shell.read(true);
+            else if (what === 'damage') shell.read(false);
+            else if (what === 'memory') {
+              // Mostly below what pauses it, so that there is something to do.
+              const percent = b % 10 === 0 ? a % 100 : a % 75;
+              const rssBytes = (LIMIT_BYTES * percent) / 100;
+              shell.inbox.push({ kind: 'memory-sampled', nowMs, rssBytes });
+            } else if (what === 'free') {
+              shell.inbox.push(said(free([1_000 + (a % 6), 1 + (b % nextRun)]), nowMs));
+            } else {
+              const runs = [1 + (a % nextRun), 1 + ((a + 1) % nextRun)];
+              shell.inbox.push(said(stop([...new Set(runs)], b % 2 === 0), nowMs));
+            }
+            if (isDrained) shell.drain();
           }
-          if (isDrained) shell.drain();
-        }
 
-        // Everything left comes to its end.
-        shell.inbox.push({ kind: 'memory-sampled', nowMs: shell.nowMs, rssBytes: 0 });
-        for (let round = 0; round < 10_000; round++) {
+          // Everything left comes to its end.
+          shell.inbox.push({ kind: 'memory-sampled', nowMs: shell.nowMs, rssBytes: 0 });
+          for (let round = 0; round < 10_000; round++) {
+            shell.drain();
+            for (const slot of shell.slots.keys()) shell.end(slot, 100);
+            while (shell.seceded.length > 0) shell.endSeceded(0);
+            while (shell.fetching.length > 0) shell.arrive(0, true);
+            while (shell.writing.length > 0) shell.write(true);
+            while (shell.reading.length > 0) shell.read(true);
+            if (shell.core.counts().runs === 0 && shell.inbox.length === 0) break;
+          }
           shell.drain();
-          for (const slot of shell.slots.keys()) shell.end(slot, 100);
-          while (shell.seceded.length > 0) shell.endSeceded(0);
-          while (shell.fetching.length > 0) shell.arrive(0, true);
-          while (shell.writing.length > 0) shell.write(true);
-          while (shell.reading.length > 0) shell.read(true);
-          if (shell.core.counts().runs === 0 && shell.inbox.length === 0) break;
-        }
-        shell.drain();
-        const ends: number[] = shell.said.flatMap(endsIn);
-        expect(ends.toSorted((x, y) => x - y)).toEqual(
-          Array.from({ length: nextRun - 1 }, (_, index) => index + 1),
-        );
-        shell.inbox.push(said(free([...shell.store.keys()]), shell.nowMs));
-        shell.drain();
-        expect(shell.core.counts()).toMatchObject({ runs: 0, ready: 0, slotted: 0, data: 0 });
-        expect([...shell.store.keys()]).toEqual([]);
-      },
-    ),
-    { numRuns: 150 },
-  );
-});
+          const ends: number[] = shell.said.flatMap(endsIn);
+          expect(ends.toSorted((x, y) => x - y)).toEqual(
+            Array.from({ length: nextRun - 1 }, (_, index) => index + 1),
+          );
+          shell.inbox.push(said(free([...shell.store.keys()]), shell.nowMs));
+          shell.drain();
+          expect(shell.core.counts()).toMatchObject({ runs: 0, ready: 0, slotted: 0, data: 0 });
+          expect([...shell.store.keys()]).toEqual([]);
+        },
+      ),
+      { numRuns: 150 },
+    );
+  },
+);

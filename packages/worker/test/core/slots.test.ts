@@ -46,6 +46,14 @@ describe('short runs', () => {
     expect(shares(handle(ended([10], { durationUs: 100 })))).toEqual([[0, 10]]);
   });
 
+  test('of a millisecond go in batches of five', () => {
+    const handle = aWorker(1);
+    const instructions = handle(said(aRun(numbers(1, 20), { expectedUs: 900 })));
+    expect(placed(instructions)).toEqual([[0, [1, 2, 3, 4, 5]]]);
+    expect(placed(handle(ended([1], { durationUs: 900 })))).toEqual([[0, [6, 7, 8, 9, 10]]]);
+    expect(placed(handle(ended([2, 3, 4, 5], { durationUs: 900 })))).toEqual([]);
+  });
+
   test('of no length at all go in batches of 256', () => {
     const handle = aWorker(1);
     const instructions = handle(said(aRun(numbers(1, 2_000), { expectedUs: 0 })));

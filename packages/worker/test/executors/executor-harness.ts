@@ -31,6 +31,9 @@ export class Harness {
   readonly cpuUs = new Map<number, number>();
   readonly failures = new Map<number, Failure>();
   readonly emptied: Emptied[] = [];
+  /** What withdrawing told later: runs taken back, and runs that had started. */
+  readonly withdrawn: number[] = [];
+  readonly started: number[] = [];
   /** Runs that gave up their slot. */
   readonly seceded: number[] = [];
   readonly output = { stdout: '', stderr: '' };
@@ -68,6 +71,11 @@ export class Harness {
       emptied: (slot, failed, unstarted) => {
         this.emptied.push({ slot, failed, unstarted });
         if (failed !== null) this.failures.set(failed.run, failed.failure);
+        this.#changed();
+      },
+      withdrawn: (_slot, withdrawn, started) => {
+        this.withdrawn.push(...withdrawn);
+        this.started.push(...started);
         this.#changed();
       },
       output: (_slot, stream, text) => {

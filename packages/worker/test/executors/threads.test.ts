@@ -321,6 +321,7 @@ describe('results', () => {
         erred: () => {},
         seceded: () => {},
         emptied: () => {},
+        withdrawn: () => {},
         output: () => {},
       },
     });

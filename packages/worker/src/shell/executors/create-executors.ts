@@ -109,6 +109,11 @@ class RoutingExecutor implements Executor {
         this.#next(slot);
       },
       emptied: (slot, failed, unstarted) => this.#emptied(slot, failed, unstarted),
+      withdrawn: (slot, withdrawn, started) => {
+        this.#count(slot, withdrawn.length);
+        handlers.withdrawn(slot, withdrawn, started);
+        this.#next(slot);
+      },
       output: (slot, stream, text) => handlers.output(slot, stream, text),
     };
     const { prewarm = false, resourceLimits } = options;

@@ -67,6 +67,11 @@ export interface ExecutorHandlers {
     failed: { readonly run: number; readonly failure: Failure } | null,
     unstarted: readonly number[],
   ): void;
+  /**
+   * Answers a `withdraw` for runs that it could not answer for: each is taken back or has begun.
+   * None is answered for once its end was reported, or `emptied` has named it.
+   */
+  withdrawn(slot: number, withdrawn: readonly number[], started: readonly number[]): void;
   /** Text a function wrote to stdout or stderr, in whole lines; or farm's own note on a slot. */
   output(slot: number, stream: 'stdout' | 'stderr', text: string): void;
 }
@@ -90,7 +95,10 @@ export interface Executor {
   forget(fns: readonly number[]): void;
   /** Appends runs to a slot's list. */
   execute(slot: number, fn: number, runs: readonly ExecutorRun[]): void;
-  /** Takes back runs that have not started; exact and synchronous. */
+  /**
+   * Takes back runs that have not started. It is exact: a run is taken back, or has started or
+   * ended; for those in neither list the answer comes later, as {@link ExecutorHandlers.withdrawn}.
+   */
   withdraw(
     slot: number,
     runs: readonly number[],

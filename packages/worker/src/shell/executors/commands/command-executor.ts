@@ -1,6 +1,6 @@
 import type { CommandFunction, CommandResult, CommandStage, FunctionSpec } from '@farm/protocol';
-import { type ErrorCode, FarmError, type Failure, failure } from '@farm/protocol/core';
-import { decodeValue, encodeError, encodeValue, errorText } from '@farm/protocol/value';
+import { FarmError, type Failure, failure } from '@farm/protocol/core';
+import { decodeValue } from '@farm/protocol/value';
 import { hostname } from 'node:os';
 
 import type { TaskCgroup } from '../../task-memory/cgroups/task-cgroup.ts';
@@ -12,16 +12,18 @@ import {
   type ExecutorRun,
   memoryAskedFor,
 } from '../executor.ts';
-import { environmentChanged } from './command-environment.ts';
-import { CommandError } from './command-error.ts';
 import { commandLine } from './command-line.ts';
+import { accepted, failedOutcome, type Outcome, valueOutcome } from './command-outcome.ts';
 import type { CommandSite } from './command-site.ts';
 import { CommandStarter } from './command-starter.ts';
 import type { RunningCommand } from './running-command.ts';
+import type { SpawnedCommand } from './spawned-command.ts';
 import { StagedDirectory, type StagingPlaces, stagingPlaces } from './staging/staged-directory.ts';
 import { stagePlan } from './staging/stage-plan.ts';
 
 const TIMER_MS_MAX = 2 ** 31 - 1;
+/** Commands of a slot that are out of the executor's hands: one that executes, others behind it. */
+const GIVEN_MAX = 16;
 
 /** Options of a {@link CommandExecutor}. */
 export interface CommandExecutorOptions {
@@ -46,24 +48,31 @@ export interface CommandExecutorOptions {
   readonly cgroups?: TaskCgroups | undefined;
 }
 
-interface Active {
+interface Waiting {
+  readonly fn: number;
   readonly run: ExecutorRun;
+}
+
+interface Given extends Waiting {
+  readonly sinceMs: number;
+  /** Where a spawner has it, which begins it when those before it have ended. */
+  readonly queued: SpawnedCommand | undefined;
   process: RunningCommand | undefined;
   /** Why it was interrupted, if it was. */
   stopped: Failure | undefined;
   /** Ends what copies its files, where there are any. */
   abort: AbortController | undefined;
+  /** It is to be withdrawn, and the spawner has not answered. */
+  isAsked: boolean;
 }
 
 interface CommandSlot {
-  active: Active | undefined;
-  waiting: { readonly fn: number; readonly run: ExecutorRun }[];
+  /** What executes, as far as is known, and what begins behind it without being told. */
+  readonly given: Given[];
+  waiting: Waiting[];
+  /** When an end was last heard of. */
+  heardMs: number;
 }
-
-/** How a run ended: with an encoded result or not. */
-type Outcome =
-  | { readonly value: Uint8Array }
-  | { readonly failure: Failure; readonly isTerminated?: boolean };
 
 /**
  * Runs commands, one at a time in each slot, each in a process group of its own, without a shell.
@@ -80,15 +89,16 @@ export class CommandExecutor implements Executor {
   readonly #slots: readonly CommandSlot[];
   readonly #starter: CommandStarter;
   readonly #places: StagingPlaces;
-  readonly #running = new Set<Promise<void>>();
+  readonly #allGone = Promise.withResolvers<void>();
   #isClosed = false;
 
   constructor(options: CommandExecutorOptions) {
     this.#options = options;
     this.#cwd = options.cwd ?? process.cwd();
     this.#slots = Array.from({ length: options.slots }, () => ({
-      active: undefined,
+      given: [],
       waiting: [],
+      heardMs: 0,
     }));
     this.#places = stagingPlaces(options.commandSite?.directory);
     this.#starter = new CommandStarter({
@@ -130,33 +140,40 @@ export class CommandExecutor implements Executor {
     const taken = at.waiting.filter(({ run }) => asked.has(run.run)).map(({ run }) => run.run);
     at.waiting = at.waiting.filter(({ run }) => !asked.has(run.run));
     for (const run of taken) asked.delete(run);
+    // Whether those behind the first have begun their spawner knows.
+    for (const given of at.given.slice(1)) {
+      if (given.queued === undefined || !asked.delete(given.run.run)) continue;
+      given.isAsked = true;
+      given.queued.takeBack();
+    }
     return { withdrawn: taken, started: [...asked] };
   }
 
   interrupt(slot: number, run: number, why: Failure): boolean {
-    const { active } = this.#slot(slot);
-    if (active === undefined || active.run.run !== run) return false;
-    active.stopped ??= why;
-    stop(active);
+    const given = this.#slot(slot).given.find((one) => one.run.run === run);
+    if (given === undefined) return false;
+    given.stopped ??= why;
+    stop(given);
     return true;
   }
 
   executing(): readonly number[] {
-    return this.#slots.flatMap(({ active }) => active?.run.run ?? []);
+    return this.#slots.flatMap(({ given: [first] }) => first?.run.run ?? []);
   }
 
   /** Commands inherit the worker's own environment, which has these changes. */
   setEnvironment(): void {
-    environmentChanged();
+    this.#starter.environmentChanged();
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    for (const slot of this.#slots) {
-      slot.waiting = [];
-      if (slot.active !== undefined) stop(slot.active);
+    for (const at of this.#slots) {
+      at.waiting = [];
+      for (const given of at.given) stop(given);
     }
-    await Promise.all(this.#running);
+    this.#settleClosed();
+    await this.#allGone.promise;
     await this.#starter.close();
   }
 
@@ -164,111 +181,178 @@ export class CommandExecutor implements Executor {
     await this.close();
   }
 
+  /** Begins what waits, as far as it can; what a spawner takes ahead need not wait for an end. */
   #next(slot: number, at: CommandSlot): void {
-    if (at.active !== undefined || this.#isClosed) return;
-    const next = at.waiting.shift();
-    if (next === undefined) return;
-    const active: Active = {
-      run: next.run,
-      process: undefined,
-      stopped: undefined,
-      abort: undefined,
-    };
-    at.active = active;
-    const running = this.#runOne(slot, at, active, this.#functions.get(next.fn)).finally(() => {
-      this.#running.delete(running);
-    });
-    this.#running.add(running);
+    while (!this.#isClosed) {
+      const [next] = at.waiting;
+      if (next === undefined || !takesAnother(at)) return;
+      const spec = this.#functions.get(next.fn);
+      const queued = spec === undefined ? undefined : this.#queueable(slot, spec, next.run);
+      if (queued === undefined && at.given.length > 0) return;
+      at.waiting.shift();
+      const given: Given = {
+        ...next,
+        sinceMs: performance.now(),
+        queued,
+        process: queued,
+        stopped: undefined,
+        abort: undefined,
+        isAsked: false,
+      };
+      at.given.push(given);
+      if (spec !== undefined && queued !== undefined) this.#queue(slot, at, given, spec, queued);
+      else void this.#runAlone(slot, at, given, spec);
+    }
   }
 
-  async #runOne(
+  /** A run's command, where it can be given to a spawner at once and be followed by others. */
+  #queueable(slot: number, spec: CommandFunction, run: ExecutorRun): SpawnedCommand | undefined {
+    if (spec.stage !== undefined || spec.stdin !== null || run.timeoutMs !== null) return undefined;
+    if (memoryAskedFor(run.resources) !== undefined) return undefined;
+    try {
+      const prefix = this.#options.commandSite?.prefix;
+      const line = commandLine(spec, argumentsOf(run), this.#cwd, prefix);
+      return this.#starter.queueable(slot, line, run, spec);
+    } catch {
+      // What is wrong with it is told in its turn.
+      return undefined;
+    }
+  }
+
+  #queue(
     slot: number,
     at: CommandSlot,
-    active: Active,
+    given: Given,
+    spec: CommandFunction,
+    command: SpawnedCommand,
+  ): void {
+    const { run, key } = given.run;
+    command.start({
+      ended: (result) => {
+        const outcome = this.#outcome(key, () => accepted(spec, command.line, result));
+        this.#end(slot, at, given, outcome, result.durationMs);
+      },
+      failed: (error) => {
+        this.#end(slot, at, given, failedOutcome(error, key, this.#options.workerName));
+      },
+      takenBack: () => this.#takenBack(slot, at, given),
+      kept: () => {
+        if (!given.isAsked) return;
+        given.isAsked = false;
+        this.#options.handlers.withdrawn(slot, [], [run]);
+      },
+    });
+  }
+
+  /** A spawner gives back what it has not begun. */
+  #takenBack(slot: number, at: CommandSlot, given: Given): void {
+    this.#leave(at, given);
+    if (this.#isClosed) return;
+    const { handlers } = this.#options;
+    const { fn, run } = given;
+    if (given.isAsked) handlers.withdrawn(slot, [run.run], []);
+    else if (given.stopped !== undefined) handlers.erred(slot, run.run, given.stopped, 0);
+    else at.waiting.unshift({ fn, run });
+    this.#next(slot, at);
+  }
+
+  async #runAlone(
+    slot: number,
+    at: CommandSlot,
+    given: Given,
     spec: CommandFunction | undefined,
   ): Promise<void> {
     // Runs given together are all in the list, and `execute` is over, before anything is reported.
     await Promise.resolve();
-    const startedMs = performance.now();
-    const outcome = await this.#outcome(slot, active, spec);
-    const durationUs = (performance.now() - startedMs) * 1000;
-    at.active = undefined;
+    const { run } = given;
+    let timer: NodeJS.Timeout | undefined;
+    const watch = (): void => {
+      timer ??= this.#watchTime(slot, run);
+    };
+    let outcome: Outcome;
+    try {
+      if (spec === undefined) throw new FarmError('ERR_FUNCTION', 'the command is not known');
+      const result =
+        spec.stage === undefined
+          ? await this.#run(slot, given, spec, undefined, watch)
+          : await this.#runStaged(slot, given, spec, spec.stage, watch);
+      outcome = this.#outcome(run.key, () => result);
+    } catch (error) {
+      outcome = failedOutcome(error, run.key, this.#options.workerName);
+    }
+    clearTimeout(timer);
+    this.#end(slot, at, given, outcome);
+  }
+
+  #outcome(key: string, result: () => CommandResult): Outcome {
+    try {
+      return valueOutcome(result());
+    } catch (error) {
+      return failedOutcome(error, key, this.#options.workerName);
+    }
+  }
+
+  /** @param durationMs - @default since it was given, or since the end of the one before it */
+  #end(slot: number, at: CommandSlot, given: Given, outcome: Outcome, durationMs?: number): void {
+    const nowMs = performance.now();
+    const durationUs = (durationMs ?? nowMs - Math.max(given.sinceMs, at.heardMs)) * 1000;
+    at.heardMs = nowMs;
+    this.#leave(at, given);
     if (this.#isClosed) return;
     const { handlers } = this.#options;
-    const { run } = active.run;
-    if (active.stopped !== undefined) {
+    const { run } = given.run;
+    if (given.stopped !== undefined && at.given.length === 0) {
       const unstarted = at.waiting.map((waiting) => waiting.run.run);
       at.waiting = [];
-      handlers.emptied(slot, { run, failure: active.stopped }, unstarted);
+      handlers.emptied(slot, { run, failure: given.stopped }, unstarted);
       return;
     }
+    // What was stopped while others have begun behind it had ended before.
     if ('value' in outcome) handlers.ended(slot, [{ run, value: outcome.value, durationUs }]);
-    else handlers.erred(slot, run, outcome.failure, durationUs, outcome.isTerminated);
+    else {
+      const why = given.stopped ?? outcome.failure;
+      handlers.erred(slot, run, why, durationUs, outcome.isTerminated);
+    }
     this.#next(slot, at);
   }
 
-  async #outcome(
-    slot: number,
-    active: Active,
-    spec: CommandFunction | undefined,
-  ): Promise<Outcome> {
-    const { key } = active.run;
-    const fail = (code: ErrorCode, message: string, error: Uint8Array | null): Outcome => ({
-      failure: failure(code, message, key, this.#options.workerName, error),
-    });
-    let timer: NodeJS.Timeout | undefined;
-    try {
-      if (spec === undefined) throw new FarmError('ERR_FUNCTION', 'the command is not known');
-      const watch = (): void => {
-        timer ??= this.#watchTime(slot, active.run);
-      };
-      const result =
-        spec.stage === undefined
-          ? await this.#run(slot, active, spec, undefined, watch)
-          : await this.#runStaged(slot, active, spec, spec.stage, watch);
-      return { value: encodeValue(result, { what: 'the result' }).bytes };
-    } catch (error) {
-      if (error instanceof CommandError) {
-        const isTerminated = error.signal === 'SIGTERM';
-        return { ...fail('ERR_COMMAND', errorText(error), encodeError(error)), isTerminated };
-      }
-      if (error instanceof FarmError) return fail(error.code, `${key}: ${error.message}`, null);
-      return fail('ERR_INTERNAL', errorText(error), encodeError(error));
-    } finally {
-      clearTimeout(timer);
-    }
+  #leave(at: CommandSlot, given: Given): void {
+    at.given.splice(at.given.indexOf(given), 1);
+    if (this.#isClosed) this.#settleClosed();
+  }
+
+  #settleClosed(): void {
+    if (this.#slots.every(({ given }) => given.length === 0)) this.#allGone.resolve();
   }
 
   /** @throws CommandError where it does not end well */
   async #run(
     slot: number,
-    active: Active,
+    given: Given,
     spec: CommandFunction,
     directory: string | undefined,
     onStart: () => void,
   ): Promise<CommandResult> {
-    const { run } = active;
+    const { run } = given;
     const prefix = this.#options.commandSite?.prefix;
     const line = commandLine(spec, argumentsOf(run), directory ?? this.#cwd, prefix);
-    const result = await this.#held(active, async (cgroup) => {
+    const result = await this.#held(given, async (cgroup) => {
       const starting = { directory, cgroup: cgroup?.entry };
       const command = await this.#starter.prepare(slot, line, run, spec, starting);
-      active.process = command;
-      if (active.stopped !== undefined || this.#isClosed) command.stop();
+      given.process = command;
+      if (given.stopped !== undefined || this.#isClosed) command.stop();
       return command.run(onStart);
     });
-    const isSuccess = result.exitCode !== null && spec.acceptExitCodes.includes(result.exitCode);
-    if (isSuccess || active.stopped !== undefined) return result;
-    throw new CommandError(line, result);
+    return accepted(spec, line, result);
   }
 
   /** Runs it in a control group where it asks for memory: what the kernel kills there is stopped. */
   async #held<Result>(
-    active: Active,
+    given: Given,
     run: (cgroup: TaskCgroup | undefined) => Promise<Result>,
   ): Promise<Result> {
     const { cgroups, workerName } = this.#options;
-    const { run: id, key, resources } = active.run;
+    const { run: id, key, resources } = given.run;
     const limitBytes = memoryAskedFor(resources);
     if (limitBytes === undefined || cgroups === undefined) return run(undefined);
     const cgroup = cgroups.begin(id, limitBytes);
@@ -276,9 +360,9 @@ export class CommandExecutor implements Executor {
       const result = await run(cgroup);
       if (cgroup?.wasExceeded === true) {
         const peakBytes = cgroup.chargedBytesMax;
-        active.stopped ??= memoryExceeded({ key, workerName, limitBytes, peakBytes });
+        given.stopped ??= memoryExceeded({ key, workerName, limitBytes, peakBytes });
         // Whatever it did then, it did without what was killed.
-        stop(active);
+        stop(given);
       }
       return result;
     } finally {
@@ -289,25 +373,25 @@ export class CommandExecutor implements Executor {
   /** Runs it in a directory of its own. */
   async #runStaged(
     slot: number,
-    active: Active,
+    given: Given,
     spec: CommandFunction,
     stage: CommandStage,
     onStart: () => void,
   ): Promise<CommandResult> {
-    const { key, attempt } = active.run;
+    const { key, attempt } = given.run;
     const { workerName } = this.#options;
     const at = { key, attempt, workerName };
-    const plan = stagePlan(spec.name, stage, argumentsOf(active.run), this.#cwd, at);
+    const plan = stagePlan(spec.name, stage, argumentsOf(given.run), this.#cwd, at);
     // To bring files may take long, too.
     onStart();
-    active.abort = new AbortController();
-    const { signal } = active.abort;
-    if (active.stopped !== undefined || this.#isClosed) active.abort.abort(stoppedError());
+    given.abort = new AbortController();
+    const { signal } = given.abort;
+    if (given.stopped !== undefined || this.#isClosed) given.abort.abort(stoppedError());
     const directory = await StagedDirectory.make(plan, at, this.#places, signal);
     let outputs: readonly string[];
     let result: CommandResult;
     try {
-      result = await this.#run(slot, active, spec, directory.path, onStart);
+      result = await this.#run(slot, given, spec, directory.path, onStart);
       signal.throwIfAborted();
       outputs = await directory.take();
     } catch (error) {
@@ -342,9 +426,15 @@ export class CommandExecutor implements Executor {
   }
 }
 
-function stop(active: Active): void {
-  active.process?.stop();
-  active.abort?.abort(stoppedError());
+/** Whether another run can be given: to an idle slot any, else one that a spawner takes ahead. */
+function takesAnother({ given }: CommandSlot): boolean {
+  if (given.length >= GIVEN_MAX) return false;
+  return given.every(({ queued, stopped }) => stopped === undefined && queued?.takesAnother);
+}
+
+function stop(given: Given): void {
+  given.process?.stop();
+  given.abort?.abort(stoppedError());
 }
 
 function stoppedError(): FarmError {

@@ -2,7 +2,11 @@ import type { CommandFunction } from '@farm/protocol';
 
 import { pinnedCommand } from '../../pinning/pin.ts';
 import type { ExecutorRun } from '../executor.ts';
-import { InheritedEnvironment, taskEnvironment } from './command-environment.ts';
+import {
+  environmentChanged,
+  InheritedEnvironment,
+  taskEnvironment,
+} from './command-environment.ts';
 import type { CommandLine } from './command-line.ts';
 import { CommandProcess } from './command-process.ts';
 import type { CommandSite } from './command-site.ts';
@@ -48,6 +52,32 @@ export class CommandStarter {
   }
 
   /**
+   * A command that can be given to a spawner at once, and be followed by others; undefined for one
+   * that `prepare` sees to.
+   */
+  queueable(
+    slot: number,
+    line: CommandLine,
+    run: ExecutorRun,
+    { captureBytesMax }: CommandFunction,
+  ): SpawnedCommand | undefined {
+    const spawner = this.#spawners?.get(slot);
+    if (spawner === undefined || spawner instanceof Promise) return undefined;
+    if (line.stdout.to === 'stream' || line.stderr.to === 'stream') return undefined;
+    const env = taskEnvironment(run, this.#workerName, line.env);
+    if (!isSpawnable(line, env)) return undefined;
+    const inherited = this.#inherited.texts();
+    const options = { spawner, lane: slot, inherited, env, captureBytesMax, sink: undefined };
+    return new SpawnedCommand(line, options);
+  }
+
+  /** What is inherited has changed: what begins from now on finds it so. */
+  environmentChanged(): void {
+    environmentChanged();
+    this.#spawners?.inherit(this.#inherited.texts());
+  }
+
+  /**
    * A command that is ready to run. It is to be in this directory of its own, and in the control
    * group with this entry, if it has them; only a spawner can put it there before it runs.
    */
@@ -65,7 +95,8 @@ export class CommandStarter {
     const spawner = found instanceof Promise ? await found : found;
     if (spawner !== undefined) {
       const inherited = this.#inherited.texts();
-      return new SpawnedCommand(line, { spawner, inherited, env, captureBytesMax, sink, cgroup });
+      const options = { spawner, lane: slot, inherited, env, captureBytesMax, sink, cgroup };
+      return new SpawnedCommand(line, options);
     }
     const all = { ...this.#inherited.record(), ...Object.fromEntries(env) };
     const [file, args] = pinnedCommand(this.#slotCpus?.[slot], line.file, line.args);

@@ -10,6 +10,8 @@ import type { SpawnFailure, Spawner } from './spawner/spawner.ts';
 /** What a {@link SpawnedCommand} needs besides its command line. */
 export interface SpawnedCommandOptions {
   readonly spawner: Spawner;
+  /** What begins only when those before it in the same lane have ended. */
+  readonly lane: number;
   /** What every command inherits, as `NAME=value`. */
   readonly inherited: readonly string[];
   /** Variables on top of it. */
@@ -17,8 +19,19 @@ export interface SpawnedCommandOptions {
   readonly captureBytesMax: number;
   /** For output that is streamed. */
   readonly sink: OutputSink | undefined;
-  /** Where it enters its control group; undefined for none. */
-  readonly cgroup: string | undefined;
+  /** Where it enters its control group. @default none */
+  readonly cgroup?: string | undefined;
+}
+
+/** What becomes of a command; exactly one of `ended`, `failed` and `takenBack` is called, once. */
+export interface SpawnedHandlers {
+  readonly ended: (result: CommandResult) => void;
+  /** With a FarmError: it could not be started, or what it ran in was lost. */
+  readonly failed: (error: unknown) => void;
+  /** It has not begun and will not. */
+  readonly takenBack: () => void;
+  /** It was asked back, and has begun. */
+  readonly kept: () => void;
 }
 
 /** Whether a spawner can start this command; one with text for its standard input it cannot. */
@@ -40,41 +53,65 @@ export class SpawnedCommand implements RunningCommand {
     this.#options = options;
   }
 
+  get line(): CommandLine {
+    return this.#line;
+  }
+
+  /** Whether another command can be given to its lane, and begins right after it. */
+  get takesAnother(): boolean {
+    return this.#options.spawner.isAlive && !this.#isStopping;
+  }
+
   run(onStart: () => void): Promise<CommandResult> {
     return new Promise((resolve, reject) => {
+      const none = { exitCode: null, signal: null, stdout: '', stderr: '', durationMs: 0 };
       if (this.#isStopping) {
-        resolve({ exitCode: null, signal: null, stdout: '', stderr: '', durationMs: 0 });
+        resolve(none);
         return;
       }
-      const { file, args, cwd, stdout, stderr } = this.#line;
-      const { spawner, inherited, env, captureBytesMax, sink, cgroup } = this.#options;
-      const isSame = stdout.to === 'file' && stderr.to === 'file' && stdout.path === stderr.path;
-      const request = {
-        cwd,
-        argv: [file, ...args],
-        inherited,
-        env: env.map(([name, value]) => `${name}=${value}`),
-        stdout: target(stdout),
-        stderr: isSame ? '=' : target(stderr),
-        captureBytesMax,
-        cgroup,
-      };
-      this.#id = spawner.run(request, {
-        output: (stream, chunk) => {
-          if (sink?.write(stream, chunk) === false) spawner.pauseUntil(sink.drained());
-        },
-        ended: ({ exitCode, signal, stdout, stderr, durationMs }) => {
-          const result = { exitCode, signal, stdout, stderr, durationMs };
-          if (sink === undefined) resolve(result);
-          else sink.finish().then(() => resolve(result), reject);
-        },
-        failed: (failure) => {
-          this.#startError(failure).then(reject, reject);
-        },
-        lost: reject,
-      });
+      const takenBack = (): void => resolve(none);
+      this.start({ ended: resolve, failed: reject, takenBack, kept: () => {} });
       onStart();
     });
+  }
+
+  /** Starts it once those before it in its lane have ended. */
+  start(handlers: SpawnedHandlers): void {
+    const { file, args, cwd, stdout, stderr } = this.#line;
+    const { spawner, lane, inherited, env, captureBytesMax, sink, cgroup } = this.#options;
+    const isSame = stdout.to === 'file' && stderr.to === 'file' && stdout.path === stderr.path;
+    const request = {
+      lane,
+      cwd,
+      argv: [file, ...args],
+      inherited,
+      env: env.map(([name, value]) => `${name}=${value}`),
+      stdout: target(stdout),
+      stderr: isSame ? '=' : target(stderr),
+      captureBytesMax,
+      cgroup,
+    };
+    this.#id = spawner.run(request, {
+      output: (stream, chunk) => {
+        if (sink?.write(stream, chunk) === false) spawner.pauseUntil(sink.drained());
+      },
+      ended: ({ exitCode, signal, stdout, stderr, durationMs }) => {
+        const result = { exitCode, signal, stdout, stderr, durationMs };
+        if (sink === undefined) handlers.ended(result);
+        else sink.finish().then(() => handlers.ended(result), handlers.failed);
+      },
+      failed: (failure) => {
+        this.#startError(failure).then(handlers.failed, handlers.failed);
+      },
+      takenBack: handlers.takenBack,
+      kept: handlers.kept,
+      lost: handlers.failed,
+    });
+  }
+
+  /** Asks for it back; it is `takenBack` or `kept`. */
+  takeBack(): void {
+    if (this.#id !== undefined) this.#options.spawner.takeBack(this.#id);
   }
 
   stop(): void {

@@ -3,9 +3,11 @@
  * its body. To the spawner go fields that end in NUL, which no text of a command can have:
  *
  * - `E`, `NAME=value`…: the environment that commands inherit
- * - `R`, id, bytes to capture, directory, stdout, stderr, entry of its control group or nothing,
- *   number of variables, `NAME=value`…, argv…
- * - `S`, id: end this command, by SIGTERM and 2 s later by SIGKILL to its process group
+ * - `R`, id, lane, bytes to capture, directory, stdout, stderr, entry of its control group or nothing,
+ *   number of variables, `NAME=value`…, argv…: begins when those before it in its lane have ended
+ * - `S`, id: end this command, by SIGTERM and 2 s later by SIGKILL to its process group, and first
+ *   give back all behind it in its lane; where it has not begun, give it back
+ * - `T`, id: give this command back, if it has not begun
  *
  * stdout and stderr are `c` (capture), `s` (send as it comes), `i` (ignore), `w` or `a` and a path
  * (write or append), or, for stderr, `=` (as stdout). From the spawner come, by their first byte:
@@ -15,6 +17,12 @@
  * - `o`, id, stream, bytes: output
  * - `e`, id, exit code, signal, µs, and for both streams total, head and tail length; the bytes
  * - `f`, id, what failed, code, reason: not started
+ * - `t`, id: given back, it has not begun and will not; those of a lane come last one first
+ * - `k`, id: kept, it has begun
+ *
+ * Ends may be told a few milliseconds late, several at once, while much is ahead. Each is in the
+ * held reports before the next command of its lane begins: who has read all that a spawner wrote,
+ * and what it held, knows that of each lane at most one command more has begun.
  */
 
 import { constants } from 'node:os';
@@ -40,6 +48,7 @@ export type SpawnerReport =
       readonly stdout: string;
       readonly stderr: string;
     }
+  | { readonly kind: 'taken-back' | 'kept'; readonly id: number }
   | {
       readonly kind: 'failed';
       readonly id: number;
@@ -97,6 +106,10 @@ export function parseReport(body: Buffer): SpawnerReport {
       };
     case 'e':
       return parseEnd(id, body);
+    case 't':
+      return { kind: 'taken-back', id };
+    case 'k':
+      return { kind: 'kept', id };
     default: {
       const [what = '', code = '', reason = ''] = body.toString('utf8', 5).split('\0');
       return { kind: 'failed', id, what, code, reason };

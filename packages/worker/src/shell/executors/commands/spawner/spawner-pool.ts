@@ -56,6 +56,13 @@ export class SpawnerPool {
     return starting;
   }
 
+  /** Sets what all commands inherit that begin from now on. */
+  inherit(inherited: readonly string[]): void {
+    for (const spawner of this.#spawners) {
+      if (spawner instanceof Spawner) spawner.inherit(inherited);
+    }
+  }
+
   /** Lets them end. */
   async close(): Promise<void> {
     this.#isUsable = false;

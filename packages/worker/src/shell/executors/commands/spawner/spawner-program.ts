@@ -8,10 +8,12 @@
  * worker is gone, however it went: what runs gets SIGTERM, and SIGKILL one second later.
  */
 export const SPAWNER_PROGRAM = `
-import errno, fcntl, gc, os, select, signal, struct, sys, time
+import collections, errno, fcntl, gc, mmap, os, select, signal, struct, sys, time
 
 STOP_GRACE, GONE, LOOK, SILENT, LINGER, NOTICE = 2.0, 0.5, 0.02, 0.1, 2.0, 0.005
-IDLE = 1.0
+BRIEF, HOLD, IDLE = 0.003, 0.003, 1.0
+# With so many commands ahead the worker need not hear of an end at once.
+AMPLE = 2
 ENDED = struct.Struct('<IcIiiQQIIQII')
 clock = time.monotonic
 
@@ -45,11 +47,12 @@ class Capture:
 
 
 class Run:
-    __slots__ = ('ident', 'limit', 'captures', 'streams', 'pid', 'begin', 'notice_at', 'status',
-                 'exited', 'stopping', 'kill_at', 'silent_at')
+    __slots__ = ('ident', 'lane', 'limit', 'captures', 'streams', 'pid', 'begin', 'notice_at',
+                 'status', 'exited', 'stopping', 'kill_at', 'silent_at')
 
-    def __init__(self, ident, limit):
+    def __init__(self, ident, lane, limit):
         self.ident = ident
+        self.lane = lane
         self.limit = limit
         self.captures = None
         self.streams = []
@@ -65,7 +68,9 @@ class Run:
 
 base = {}
 ignored = []
+# By number; and of each lane that is at work what it begins next.
 runs = {}
+lanes = {}
 readers = {}
 found = {}
 poll = select.poll()
@@ -77,7 +82,44 @@ for fd in (0, 1):
     os.dup2(null, fd)
 
 
+# Ends that are told together. In a file of the worker's, who finds them there if this process dies.
+HEAD = struct.Struct('<I')
+held = mmap.mmap(3, 0)
+held_bytes = 0
+held_at = 0.0
+os.close(3)
+
+
+def hold(report):
+    global held_bytes, held_at
+    if HEAD.size + held_bytes + len(report) > len(held):
+        flush()
+        if HEAD.size + len(report) > len(held):
+            write(report)
+            return
+    if held_bytes == 0:
+        held_at = clock()
+    at = HEAD.size + held_bytes
+    held[at:at + len(report)] = report
+    held_bytes += len(report)
+    HEAD.pack_into(held, 0, held_bytes)
+
+
+def flush():
+    global held_bytes
+    if held_bytes > 0:
+        write(held[HEAD.size:HEAD.size + held_bytes])
+        held_bytes = 0
+        HEAD.pack_into(held, 0, 0)
+
+
+def may_hold():
+    """Whether the worker has nothing to do about what is held."""
+    return clock() - held_at < HOLD and all(len(queue) >= AMPLE for queue in lanes.values())
+
+
 def send(kind, *parts):
+    flush()
     body = b''.join((kind,) + parts)
     write(struct.pack('<I', len(body)) + body)
 
@@ -92,9 +134,15 @@ def write(data):
         raise WorkerGone()
 
 
-# Most commands of a moment close their output as they end, so that this tells of their end. Only
-# while there are others, a signal does.
+# A command that has just begun is waited for by its signal, in one sleep. After a moment all that
+# may happen is waited for; most commands close their output as they end, so that this tells of
+# their end, and only while there are others, a signal does.
+CHILD = (signal.SIGCHLD,)
+waits = hasattr(signal, 'sigtimedwait')
 watching = False
+# The last command wrote more than a pipe holds: the next may have to be read from to end.
+bulky = False
+PIPE = 65536
 
 
 def watch(wanted):
@@ -106,7 +154,9 @@ def watch(wanted):
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         poll.register(wake, select.POLLIN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, CHILD)
     else:
+        signal.pthread_sigmask(signal.SIG_BLOCK, CHILD)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         poll.unregister(wake)
@@ -197,15 +247,53 @@ def enter(group, path, argv, env, actions):
     return pid
 
 
+def give(fields):
+    """Starts a command, or keeps it until those before it in its lane have ended."""
+    queue = lanes.get(fields[2])
+    if queue is not None:
+        queue.append(fields)
+    elif start(fields):
+        lanes[fields[2]] = collections.deque()
+
+
+def proceed(lane):
+    """The command that had the lane has ended, and its end is told."""
+    queue = lanes[lane]
+    while queue:
+        if start(queue.popleft()):
+            return
+    del lanes[lane]
+    flush()
+
+
+def take_back(lane):
+    """Tells of all that has not begun in a lane, the last one first."""
+    queue = lanes[lane]
+    while queue:
+        send(b't', struct.pack('<I', int(queue.pop()[1])))
+
+
+def ask_back(ident):
+    """Takes back one command, unless it has begun."""
+    text = str(ident).encode()
+    for queue in lanes.values():
+        for fields in queue:
+            if fields[1] == text:
+                queue.remove(fields)
+                send(b't', struct.pack('<I', ident))
+                return
+    send(b'k', struct.pack('<I', ident))
+
+
 def start(fields):
-    ident, limit, cwd, out, err, group, count = fields[1:8]
+    ident, lane, limit, cwd, out, err, group, count = fields[1:9]
     count = int(count)
-    run = Run(int(ident), int(limit))
+    run = Run(int(ident), lane, int(limit))
     env = dict(base)
-    for text in fields[8:8 + count]:
+    for text in fields[9:9 + count]:
         name, _, value = text.partition(b'=')
         env[name] = value
-    argv = fields[8 + count:]
+    argv = fields[9 + count:]
     opened, reads, what = [], [], b'cwd'
     try:
         os.chdir(cwd)
@@ -238,7 +326,7 @@ def start(fields):
         for fd in opened:
             os.close(fd)
         send(b'f', struct.pack('<I', run.ident), b'\\0'.join((what, name, reason)))
-        return
+        return False
     for read, index, streams in reads:
         opened.remove(read)
         readers[read] = (run, index, streams)
@@ -247,11 +335,17 @@ def start(fields):
     for fd in opened:
         os.close(fd)
     runs[run.ident] = run
+    return True
 
 
 def stop(ident):
     run = runs.get(ident)
-    if run is None or run.stopping or run.status is not None:
+    if run is None:
+        ask_back(ident)
+        return
+    # What is behind it is to find the lane as whoever stopped it wants it.
+    take_back(run.lane)
+    if run.stopping or run.status is not None:
         return
     run.stopping = True
     run.kill_at = clock() + STOP_GRACE
@@ -300,6 +394,7 @@ def settle(now):
     """Does what is due, and tells how long there is nothing to do."""
     next_at = now + (IDLE if away else 3600)
     needs_watch = False
+    ended = False
     for run in list(runs.values()):
         if run.kill_at is not None:
             if now >= run.kill_at:
@@ -322,6 +417,10 @@ def settle(now):
             next_at = min(next_at, run.silent_at, run.exited + LINGER)
         else:
             finish(run, now)
+            ended = True
+    if ended and runs:
+        # Others may have begun.
+        return settle(now)
     if needs_watch and not watching:
         watch(True)
         # One may have ended before the signal was looked for.
@@ -333,6 +432,7 @@ def settle(now):
 
 
 def finish(run, now):
+    global bulky
     for fd in list(run.streams):
         close(fd)
     del runs[run.ident]
@@ -341,6 +441,7 @@ def finish(run, now):
         code, number = 0, os.WTERMSIG(run.status)
     micros = int((now - run.begin) * 1e6)
     parts, numbers = [], (0, 0, 0, 0, 0, 0)
+    bulky = run.captures is not None and sum(c.total for c in run.captures) > PIPE
     if run.captures is not None:
         numbers = []
         for capture in run.captures:
@@ -349,7 +450,8 @@ def finish(run, now):
             parts += (capture.head, capture.tail)
     size = ENDED.size - 4 + sum(map(len, parts))
     head = ENDED.pack(size, b'e', run.ident, code, number, micros, *numbers)
-    write(b''.join([head] + parts) if parts else head)
+    hold(b''.join((head, *parts)) if parts else head)
+    proceed(run.lane)
 
 
 away = False
@@ -372,13 +474,27 @@ def control():
         at += 4 + size
         if fields[0] == b'R':
             away = True
-            start(fields)
+            give(fields)
         elif fields[0] == b'S':
             stop(int(fields[1]))
+        elif fields[0] == b'T':
+            ask_back(int(fields[1]))
         else:
             base.clear()
             base.update(text.partition(b'=')[::2] for text in fields[1:] if text)
     buffer = chunk[at:]
+
+
+def brief_wait():
+    """How long to wait for nothing but the end of commands that have just begun."""
+    if not waits or not runs or watching or bulky:
+        return 0
+    first = None
+    for run in runs.values():
+        if run.status is not None:
+            return 0
+        first = first or run
+    return first.begin + BRIEF - clock()
 
 
 def abandon():
@@ -397,6 +513,7 @@ def serve():
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, CHILD)
     ignored.extend(n for n in range(1, 32) if signal.getsignal(n) == signal.SIG_IGN)
     os.chdir('/')
     probe = execute(b'/bin/sh', [b'sh', b'-c', b'kill -s PIPE $$'], {}, [])
@@ -408,7 +525,15 @@ def serve():
     send(b'r')
     wait = 3600
     while True:
-        events = poll.poll(int(wait * 1000) + 1)
+        brief = brief_wait()
+        if held_bytes > 0 and (brief <= 0 or not may_hold()):
+            flush()
+        if brief > 0:
+            wait -= brief
+            if signal.sigtimedwait(CHILD, brief) is not None:
+                reap_all()
+                wait = 0
+        events = poll.poll(int(wait * 1000) + 1 if wait > 0 else 0)
         for fd, event in events:
             if fd == orders:
                 control()

@@ -1,9 +1,10 @@
 import { FarmError } from '@farm/protocol/core';
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 
 import { signalGroup } from '../process-group.ts';
 import { pinnedCommand } from '../../../pinning/pin.ts';
+import { HeldReports } from './held-reports.ts';
 import { FrameReader, parseReport, type SpawnerReport, textFrame } from './spawner-frames.ts';
 import { SPAWNER_PROGRAM } from './spawner-program.ts';
 
@@ -12,6 +13,8 @@ const READY_MS = 2_000;
 
 /** A command for a spawner; no text has a NUL. */
 export interface SpawnRequest {
+  /** Commands of one lane run one after the other, in the order they were given. */
+  readonly lane: number;
   readonly cwd: string;
   readonly argv: readonly string[];
   /** What every command inherits. */
@@ -25,13 +28,17 @@ export interface SpawnRequest {
   readonly cgroup?: string | undefined;
 }
 
-/** What becomes of a command; exactly one of `ended`, `failed` and `lost` is called, once. */
+/** What becomes of a command; exactly one of `ended`, `failed`, `takenBack` and `lost` is called, once. */
 export interface SpawnHandlers {
   /** Runs under this pid, which is its process group; not told of those that end at once. */
   started?(pid: number): void;
   output?(stream: 'stdout' | 'stderr', chunk: Uint8Array): void;
   ended(end: SpawnEnd): void;
   failed(failure: SpawnFailure): void;
+  /** It has not begun and will not. */
+  takenBack(): void;
+  /** It was asked back, and has begun. */
+  kept?(): void;
   /** The spawner died; what ran has been killed. */
   lost(error: FarmError): void;
 }
@@ -43,6 +50,7 @@ export type SpawnEnd = Extract<SpawnerReport, { kind: 'ended' }>;
 export type SpawnFailure = Extract<SpawnerReport, { kind: 'failed' }>;
 
 interface Spawned {
+  readonly lane: number;
   readonly handlers: SpawnHandlers;
   pid: number | undefined;
 }
@@ -54,8 +62,11 @@ interface Spawned {
 export class Spawner {
   readonly #process: ChildProcessByStdio<Writable, Readable, null>;
   readonly #frames = new FrameReader();
+  readonly #held: HeldReports;
   readonly #running = new Map<number, Spawned>();
   readonly #onReady: (isReady: boolean) => void;
+  /** Frames that are not written yet. */
+  readonly #orders: Buffer[] = [];
   #inherited: readonly string[] = [];
   #inheritedText: string | undefined;
   #lastId = 0;
@@ -69,9 +80,11 @@ export class Spawner {
   static async start(python: string, cpus?: string): Promise<Spawner | undefined> {
     let spawner: Spawner | undefined;
     let deadline: NodeJS.Timeout | undefined;
+    const held = HeldReports.make();
+    if (held === undefined) return undefined;
     const isReady = await new Promise<boolean>((resolve) => {
       deadline = setTimeout(() => resolve(false), READY_MS);
-      spawner = new Spawner(python, cpus, resolve);
+      spawner = new Spawner(python, cpus, held, resolve);
     });
     clearTimeout(deadline);
     if (!isReady) spawner?.kill();
@@ -81,19 +94,27 @@ export class Spawner {
   private constructor(
     python: string,
     cpus: string | undefined,
+    held: HeldReports,
     onReady: (isReady: boolean) => void,
   ) {
     this.#onReady = onReady;
+    this.#held = held;
     // A session and directory of its own: signals of the worker's terminal do not reach it, and it
     // does not keep a file system busy. -I: nothing of the user's Python, -S: nothing of a site's.
     const [file, args] = pinnedCommand(cpus, python, ['-I', '-S', '-c', SPAWNER_PROGRAM]);
-    this.#process = spawn(file, args, {
-      stdio: ['pipe', 'pipe', 'ignore'],
+    const process: ChildProcess = spawn(file, args, {
+      stdio: ['pipe', 'pipe', 'ignore', held.fd],
       detached: true,
       cwd: '/',
     });
+    // SAFE: the first two are pipes.
+    this.#process = process as ChildProcessByStdio<Writable, Readable, null>;
     this.#process.once('error', () => this.#died('could not be started'));
-    this.#process.once('exit', (code, signal) => {
+    this.#process.once('exit', () => {
+      this.#isAlive = false;
+    });
+    // By then all that it wrote has been read.
+    this.#process.once('close', (code, signal) => {
       this.#died(signal === null ? `exited with code ${code}` : `was ended by signal ${signal}`);
     });
     this.#process.stdin.on('error', () => {});
@@ -111,7 +132,11 @@ export class Spawner {
     return this.#isAlive;
   }
 
-  /** Starts a command; returns the number that `stop` takes. */
+  /**
+   * Starts a command, once those before it in its lane have ended.
+   *
+   * @returns the number that `stop` and `takeBack` take
+   */
   run(request: SpawnRequest, handlers: SpawnHandlers): number {
     const id = ++this.#lastId;
     if (!this.#isAlive) {
@@ -119,17 +144,25 @@ export class Spawner {
       return id;
     }
     if (this.#running.size === 0) hold(this.#process.stdout, true);
-    this.#running.set(id, { handlers, pid: undefined });
-    this.#inherit(request.inherited);
-    const { cwd, argv, env, stdout, stderr, captureBytesMax, cgroup = '' } = request;
-    const head = ['R', String(id), String(captureBytesMax), cwd, stdout, stderr, cgroup];
-    this.#process.stdin.write(textFrame([...head, String(env.length), ...env, ...argv]));
+    this.#running.set(id, { lane: request.lane, handlers, pid: undefined });
+    this.inherit(request.inherited);
+    const { lane, cwd, argv, env, stdout, stderr, captureBytesMax, cgroup = '' } = request;
+    const head = ['R', id, lane, captureBytesMax, cwd, stdout, stderr, cgroup, env.length];
+    this.#order([...head.map(String), ...env, ...argv]);
     return id;
   }
 
-  /** Ends a command with all of its process group: SIGTERM, after 2 s SIGKILL. */
+  /**
+   * Ends a command with all of its process group: SIGTERM, after 2 s SIGKILL. What is behind it in
+   * its lane is taken back before; it is itself where it has not begun.
+   */
   stop(id: number): void {
-    if (this.#isAlive) this.#process.stdin.write(textFrame(['S', String(id)]));
+    if (this.#isAlive) this.#order(['S', String(id)]);
+  }
+
+  /** Asks for a command that may not have begun: it is `takenBack` or `kept`. */
+  takeBack(id: number): void {
+    if (this.#isAlive) this.#order(['T', String(id)]);
   }
 
   /** Hears nothing of it until then, and so slows down what writes much. */
@@ -146,16 +179,28 @@ export class Spawner {
 
   /** Lets it end. Commands that still run are killed. */
   close(): void {
+    this.#flush();
     this.#process.stdin.end();
   }
 
-  #inherit(inherited: readonly string[]): void {
-    if (inherited === this.#inherited) return;
+  /** Sets what all commands inherit that begin from now on. */
+  inherit(inherited: readonly string[]): void {
+    if (inherited === this.#inherited || !this.#isAlive) return;
     this.#inherited = inherited;
     const text = inherited.join('\0');
     if (text === this.#inheritedText) return;
     this.#inheritedText = text;
-    this.#process.stdin.write(textFrame(['E', text]));
+    this.#order(['E', text]);
+  }
+
+  /** Orders of one moment leave together. */
+  #order(fields: readonly string[]): void {
+    if (this.#orders.push(textFrame(fields)) === 1) queueMicrotask(() => this.#flush());
+  }
+
+  #flush(): void {
+    const orders = this.#orders.splice(0);
+    if (orders.length > 0) this.#process.stdin.write(Buffer.concat(orders));
   }
 
   #report(report: SpawnerReport): void {
@@ -173,21 +218,33 @@ export class Spawner {
       case 'output':
         spawned.handlers.output?.(report.stream, report.chunk);
         return;
+      case 'kept':
+        spawned.handlers.kept?.();
+        return;
       default:
         this.#running.delete(report.id);
         if (this.#running.size === 0) hold(this.#process.stdout, false);
         if (report.kind === 'ended') spawned.handlers.ended(report);
-        else spawned.handlers.failed(report);
+        else if (report.kind === 'failed') spawned.handlers.failed(report);
+        else spawned.handlers.takenBack();
     }
   }
 
   #died(how: string): void {
-    if (!this.#isAlive) return;
     this.#isAlive = false;
     this.#onReady(false);
-    const lost = [...this.#running.values()];
+    for (const body of new FrameReader().push(this.#held.take())) this.#report(parseReport(body));
+    const left = [...this.#running.values()];
     this.#running.clear();
-    for (const { pid, handlers } of lost) {
+    // The first of each lane had begun, or was to; those behind it had not.
+    const first = new Map<number, Spawned>();
+    for (const spawned of left) {
+      if (!first.has(spawned.lane)) first.set(spawned.lane, spawned);
+    }
+    for (const spawned of left.toReversed()) {
+      if (first.get(spawned.lane) !== spawned) spawned.handlers.takenBack();
+    }
+    for (const { pid, handlers } of first.values()) {
       if (pid !== undefined) signalGroup(pid, 'SIGKILL');
       handlers.lost(this.#lostError(how));
     }
