@@ -279,6 +279,7 @@ export class CommandExecutor implements Executor {
         active.stopped ??= memoryExceeded({ key, workerName, limitBytes, peakBytes });
         // Whatever it did then, it did without what was killed.
         stop(active);
+        cgroup.kill();
       }
       return result;
     } finally {
