@@ -104,6 +104,48 @@ test.skipIf(process.platform !== 'linux')(
 );
 
 test.skipIf(process.platform !== 'linux')(
+  'on a full disk the worker goes on once there is space again, though nothing is released',
+  { timeout: 240_000 },
+  async ({ skip }) => {
+    await using site = await Site.open();
+    const disk = join(site.directory, 'disk');
+    mkdirSync(disk);
+    const mount = (...options: readonly string[]): void => {
+      const size = options.join(',');
+      execFileSync('mount', ['-t', 'tmpfs', '-o', size, 'farm-test', disk], { stdio: 'ignore' });
+    };
+    try {
+      // Not one result fits.
+      mount('size=150m');
+    } catch {
+      skip('a small file system cannot be mounted here: that takes root');
+    }
+    try {
+      site.scheduler();
+      const args = ['--nthreads', '1', '--memory-limit', '600MB', '--local-directory', disk];
+      const program = site.worker(...args);
+      await using client = new Client({ schedulerFile: site.schedulerFile });
+      await client.waitForWorkers(1, { timeoutMs: 20_000 });
+      const { pid } = await theWorker(client);
+      const futures = client.map(aLargeResult, [0, 1, 2, 3]);
+      await until('it has paused', () => /paused: .* cannot be spilled/.test(program.log), 60_000);
+      expect(futures.every(({ done }) => done)).toBe(false);
+      mount('remount', 'size=1500m');
+      await until('all results are there', () => futures.every(({ done }) => done), 120_000);
+      expect(program.log).toContain('there is room for results again');
+      for (const [index, future] of futures.entries()) {
+        await checkResult(await future.result({ timeoutMs: 60_000 }), index);
+      }
+      expect((await theWorker(client)).pid).toBe(pid);
+      program.child.kill('SIGTERM');
+      await program.ended();
+    } finally {
+      execFileSync('umount', ['-l', disk]);
+    }
+  },
+);
+
+test.skipIf(process.platform !== 'linux')(
   'a spilled result whose file is damaged is computed again',
   { timeout: 90_000 },
   async () => {

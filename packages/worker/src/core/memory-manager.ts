@@ -1,6 +1,7 @@
 import type { DataTable, StoredData } from './data-table.ts';
 import type { SpillFailed } from './events.ts';
 import type { KnownFunction } from './function-table.ts';
+import { InputLoader } from './input-loader.ts';
 import type { MemoryPolicy } from './memory-policy.ts';
 import type { ToInstructions } from './outbox.ts';
 import type { ReadyQueue } from './ready-queue.ts';
@@ -36,6 +37,7 @@ export interface MemoryManagerParts {
  */
 export class MemoryManager {
   readonly #parts: MemoryManagerParts;
+  readonly #loader: InputLoader;
   #rssBytes = 0;
   /** Resident memory was above `spillBytes`, and is not below `enoughBytes` yet. */
   #isSpilling = false;
@@ -46,9 +48,6 @@ export class MemoryManager {
   /** The next result would not fit, and nothing can be spilled for it. */
   #isStuck = false;
   #writing: StoredData | null = null;
-  #reading: StoredData | null = null;
-  /** The run that values are loaded for: they are not spilled again before it has them. */
-  #fed: WorkerRun | null = null;
   #nextTransfer = 1;
   /** As `#reservedBytes`, of the run that is next, or was last. */
   #nextBytes = 0;
@@ -64,6 +63,7 @@ export class MemoryManager {
 
   constructor(parts: MemoryManagerParts) {
     this.#parts = parts;
+    this.#loader = new InputLoader({ ...parts, nextTransfer: () => this.#nextTransfer++ });
   }
 
   /** Whether the worker takes no runs. */
@@ -162,7 +162,7 @@ export class MemoryManager {
     if (data === undefined) return;
     data.transfer = 0;
     data.file = 'written';
-    if (!this.#isFed(data)) this.#evict(data);
+    if (!this.#loader.isFed(data)) this.#evict(data);
   }
 
   /** A file could not be written: nothing is tried for a while, and nothing is lost. */
@@ -184,7 +184,7 @@ export class MemoryManager {
 
   /** A spilled value is in memory again. Runs that have all they need now are returned. */
   loaded(task: number, transfer: number): readonly WorkerRun[] {
-    this.#endRead(transfer);
+    this.#loader.ended(transfer);
     const data = this.#current(task, transfer);
     return data === undefined ? [] : this.#parts.data.loaded(data);
   }
@@ -193,7 +193,7 @@ export class MemoryManager {
   lost(task: number, reason: string): readonly WorkerRun[] {
     const data = this.#parts.data.get(task);
     if (data === undefined || data.state !== 'spilled') return [];
-    this.#endRead(data.transfer);
+    this.#loader.ended(data.transfer);
     const message = `a spilled result is lost: ${reason}`;
     this.#parts.out.push({ do: 'log', level: 'error', message });
     return this.#parts.data.lose(data);
@@ -202,11 +202,9 @@ export class MemoryManager {
   /** Begins what is to be written and read next. Called whenever anything has happened. */
   balance(nowMs: number, isBusy: boolean): void {
     if (this.#parts.policy === null) return;
-    if (this.#fed !== null && this.#fed.state !== 'waiting' && this.#fed.state !== 'ready') {
-      this.#fed = null;
-    }
+    this.#loader.endFed();
     this.#spill(nowMs, isBusy);
-    this.#load(isBusy);
+    if (!this.isPaused) this.#loader.load(isBusy);
   }
 
   #spill(nowMs: number, isBusy: boolean): void {
@@ -247,7 +245,7 @@ export class MemoryManager {
   #victim(): StoredData | null {
     const unused = this.#unused();
     if (unused !== null) return unused;
-    for (const data of this.#parts.data.resident) if (!this.#isFed(data)) return data;
+    for (const data of this.#parts.data.resident) if (!this.#loader.isFed(data)) return data;
     return null;
   }
 
@@ -279,49 +277,6 @@ export class MemoryManager {
     data.evict(victim, needers);
     // The next sample knows better.
     this.#rssBytes -= victim.sizeBytes;
-  }
-
-  /** Loads what the first run lacks that lacks nothing else, where there is room or nothing else to do. */
-  #load(isBusy: boolean): void {
-    const { data, policy, out } = this.#parts;
-    if (policy === null || this.isPaused) return;
-    if (this.#reading !== null) {
-      if (data.get(this.#reading.task) === this.#reading && this.#reading.transfer !== 0) return;
-      this.#reading = null;
-    }
-    const run = this.#fed?.state === 'waiting' ? this.#fed : this.#nextToFeed(isBusy);
-    if (run === null) return;
-    this.#fed = run;
-    for (const task of run.inputs) {
-      const input = data.get(task);
-      if (input?.state !== 'spilled') continue;
-      input.transfer = this.#nextTransfer++;
-      this.#reading = input;
-      out.push({ do: 'load', task, transfer: input.transfer });
-      return;
-    }
-  }
-
-  #nextToFeed(isBusy: boolean): WorkerRun | null {
-    const { data, policy } = this.#parts;
-    if (policy === null || this.#fed !== null) return null;
-    for (const run of data.hungry) {
-      let bytes = 0;
-      let isFetching = false;
-      for (const task of new Set(run.inputs)) {
-        const input = data.get(task);
-        if (input?.state === 'spilled') bytes += input.sizeBytes;
-        else if (input?.state !== 'stored') isFetching = true;
-      }
-      if (isFetching) continue;
-      // Where nothing else runs, it gets its inputs whatever they take.
-      return isBusy && data.memoryBytes + bytes > policy.targetBytes ? null : run;
-    }
-    return null;
-  }
-
-  #isFed({ task }: StoredData): boolean {
-    return this.#fed !== null && this.#fed.inputs.includes(task);
   }
 
   #collect(nowMs: number): void {
@@ -358,10 +313,6 @@ export class MemoryManager {
 
   #endWrite(transfer: number): void {
     if (this.#writing?.transfer === transfer) this.#writing = null;
-  }
-
-  #endRead(transfer: number): void {
-    if (this.#reading?.transfer === transfer) this.#reading = null;
   }
 }
 

@@ -23,12 +23,15 @@ describe.skipIf(!hasCgroups)('a command in a control group', () => {
     const directory = aCgroupDirectory();
     const cgroups = new TaskCgroups({ directory });
     await using harness = new Harness({ cgroups, resources: [['memory', 50_000_000]] });
-    const goesOn = harness.command({ args: ['-c', `${TAKE}; echo went on`, '300000000'] });
+    const path = join(aDirectory(), 'pids');
+    const script = `sleep 1000 & echo $! > "$1"; ${TAKE}; echo went on`;
+    const goesOn = harness.command({ args: ['-c', script, '300000000', path] });
     const failure = await harness.failure(goesOn);
     expect(failure).toMatchObject({ code: 'ERR_MEMORY_LIMIT', name: 'MemoryLimitExceeded' });
     expect(failure.message).toMatch(
       /^task-1: took 47\.\d\d MiB of memory and tried to take more than the 47\.68 MiB it asked for/,
     );
+    await harness.until(() => !pids(path).some(isRunning), 'what it left to end');
     const fits = harness.command({ args: ['-c', TAKE, '20000000'] });
     expect(await harness.call(fits)).toMatchObject({ stdout: '20000000\n' });
     await until('the groups are removed', () =>

@@ -363,6 +363,7 @@ export class CommandExecutor implements Executor {
         given.stopped ??= memoryExceeded({ key, workerName, limitBytes, peakBytes });
         // Whatever it did then, it did without what was killed.
         stop(given);
+        cgroup.kill();
       }
       return result;
     } finally {
