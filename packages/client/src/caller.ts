@@ -65,9 +65,10 @@ function headOf({ name, message }: Error): string {
 }
 
 /** Stands between the frames of the task and those of the program. */
-function taskLine({ key, origin, worker }: TaskFailure): string {
+function taskLine({ key, origin, worker, submittedAt }: TaskFailure): string {
   const on = worker === null ? '' : `on worker ${worker}`;
   const needed = origin === key ? '' : `needed by ${key}`;
   const about = [on, needed].filter((part) => part !== '').join(', ');
-  return `\n    at task ${origin}${about === '' ? '' : ` (${about})`}`;
+  const task = `\n    at task ${origin}${about === '' ? '' : ` (${about})`}`;
+  return submittedAt === null ? task : `${task}\n    at submit (${submittedAt})`;
 }

@@ -19,6 +19,11 @@ export interface TaskFailure {
   readonly origin: string;
   /** Name of the worker it failed on, if any. */
   readonly worker: string | null;
+  /**
+   * Where this program submitted the function of the failed task first, `file:///main.ts:12:15`; null
+   * where it is not known, as of a dependency, and of a module's function, whose frames have its file.
+   */
+  readonly submittedAt: string | null;
 }
 
 const details = new WeakMap<object, TaskFailure>();
@@ -36,10 +41,11 @@ export function failureOf(error: unknown): TaskFailure | undefined {
 }
 
 /** What `result()` of task `key` rejects with: what user code threw, or an error of farm. */
-export function errorOf(why: Failure, key: string): Error {
+export function errorOf(why: Failure, key: string, site?: string): Error {
   const error = rebuild(why, key);
   const origin = why.origin === '' ? key : why.origin;
-  details.set(error, { code: why.code, key, origin, worker: why.worker });
+  const submittedAt = origin === key ? (site ?? null) : null;
+  details.set(error, { code: why.code, key, origin, worker: why.worker, submittedAt });
   return error;
 }
 

@@ -6,4 +6,6 @@ export interface FutureLocation {
   readonly id: number;
   /** The future itself. */
   readonly future: { readonly key: string };
+  /** Where the program submitted its function first, if that is known. */
+  readonly site: string | undefined;
 }

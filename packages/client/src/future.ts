@@ -20,12 +20,21 @@ export class FutureBlock {
   /** As in `Submit`: null for a single task. */
   readonly indexFrom: number | null;
   readonly first: number;
+  /** As in `PreparedFunction`. */
+  readonly site: string | undefined;
 
-  constructor(session: Session, key: string, indexFrom: number | null, first: number) {
+  constructor(
+    session: Session,
+    key: string,
+    indexFrom: number | null,
+    first: number,
+    site?: string,
+  ) {
     this.session = session;
     this.key = key;
     this.indexFrom = indexFrom;
     this.first = first;
+    this.site = site;
   }
 }
 
@@ -141,7 +150,8 @@ export class Future<T = unknown> implements Disposable {
 
   /** @internal */
   static locate(future: Future): FutureLocation {
-    return { session: future.#block.session, id: future.#id, future };
+    const { session, site } = future.#block;
+    return { session, id: future.#id, future, site };
   }
 
   /** @internal */

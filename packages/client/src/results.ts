@@ -54,7 +54,7 @@ export async function settledResult(at: FutureLocation): Promise<unknown> {
 export function reasonOf(at: FutureLocation): Error {
   const { key } = at.future;
   const why = at.session.table.failure(at.id);
-  if (why !== undefined) return errorOf(why, key);
+  if (why !== undefined) return errorOf(why, key, at.site);
   return new FarmError('ERR_FOREIGN_FUTURE', `${key}: the future was released`, { key });
 }
 

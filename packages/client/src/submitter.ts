@@ -164,7 +164,7 @@ export class Submitter {
     const session = this.#session;
     const first = session.submit(fn, blocks, { key, indexFrom, options: task });
     const count = blocks.reduce((sum, block) => sum + block.count, 0);
-    const block = new FutureBlock(session, key, indexFrom, first);
+    const block = new FutureBlock(session, key, indexFrom, first, fn.site);
     session.releaseWith(block, first, count);
     return block;
   }

@@ -49,6 +49,7 @@ describe('result', () => {
       key: future.key,
       origin: 'other-key',
       worker: 'w-0',
+      submittedAt: null,
     });
     expect(future.status).toBe('error');
     expect(await future.exception()).toBeInstanceOf(RangeError);

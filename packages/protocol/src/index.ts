@@ -24,6 +24,7 @@ export { formatAddress, parseAddress, webSocketUrl } from './address.ts';
 export type { Address } from './address.ts';
 export { createLogger, silentLogger } from './logger.ts';
 export type { LogLevel, Logger } from './logger.ts';
+export { makeDirectories, makeDirectoriesAsync } from './make-directories.ts';
 export { interfaceAddress, isLoopback, localAddresses } from './network-interface.ts';
 export { EXIT_WITH_STDIN, SHARED_DIRECTORY, watchParent } from './parent-watch.ts';
 export { onShutdownSignal } from './shutdown-signals.ts';

@@ -22,6 +22,11 @@ export interface PreparedFunction {
   readonly spec: Uint8Array;
   /** Arguments it cannot do without. */
   readonly arity: number;
+  /**
+   * Of a function that travels by its source, where the program submitted it first, as frames of
+   * stacks name places. Found once for a source text.
+   */
+  readonly site?: string | undefined;
 }
 
 /** Functions by source text that are remembered: a loop that makes its function anew is common. */
@@ -71,7 +76,8 @@ function prepareSource(fn: Function, place: FunctionPlace): PreparedFunction {
   const text = `${placeName(place)}\n${fn.name}\n${Function.prototype.toString.call(fn)}`;
   const known = bySource.get(text);
   if (known !== undefined) return known;
-  const prepared = prepareSpec(placed(sourceFunction(fn), place), 0);
+  const spec = prepareSpec(placed(sourceFunction(fn), place), 0);
+  const prepared = { ...spec, site: submitSite() };
   if (bySource.size >= SOURCES_MAX) {
     for (const oldest of bySource.keys()) {
       bySource.delete(oldest);
@@ -80,6 +86,19 @@ function prepareSource(fn: Function, place: FunctionPlace): PreparedFunction {
   }
   bySource.set(text, prepared);
   return prepared;
+}
+
+/** Frames of this package are not the program's. */
+const OWN_FRAMES = new URL('../', import.meta.url).href;
+
+/** Where the code is that called this package; undefined where the stack does not show it. */
+function submitSite(): string | undefined {
+  const here: { readonly stack?: unknown } = {};
+  Error.captureStackTrace(here);
+  if (typeof here.stack !== 'string') return undefined;
+  const lines = here.stack.split('\n').slice(1);
+  const caller = lines.find((line) => !line.includes(OWN_FRAMES));
+  return /\(?((?:file:|\/)[^()]*:\d+:\d+)\)?$/.exec(caller ?? '')?.[1];
 }
 
 function prepareDescriptor(

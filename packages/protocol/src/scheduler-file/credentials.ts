@@ -1,10 +1,11 @@
-import { lstat, mkdir, readdir, unlink } from 'node:fs/promises';
+import { lstat, readdir, unlink } from 'node:fs/promises';
 import { homedir, hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { formatAddress } from '../address.ts';
 import type { Address } from '../address.ts';
 import { FarmError } from '../core/index.ts';
+import { makeDirectoriesAsync } from '../make-directories.ts';
 import { isLoopback, localAddresses } from '../network-interface.ts';
 import { readSmallFile, writePrivateFile } from './private-file.ts';
 import { isStale } from './scheduler-file.ts';
@@ -175,7 +176,7 @@ function safeHome(): string | undefined {
 
 /** Makes a directory for this user alone, or makes sure that it is one. */
 async function ensurePrivate(directory: string): Promise<void> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await makeDirectoriesAsync(directory, 0o700);
   await assertOwn(directory);
 }
 

@@ -1,4 +1,4 @@
-import { accessSync, constants, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 
@@ -9,6 +9,7 @@ import {
   describeSchedulerFile,
   isStale,
   localAddresses,
+  makeDirectories,
   makeToken,
   onShutdownSignal,
   readSchedulerFile,
@@ -19,6 +20,7 @@ import {
   writeSchedulerFile,
 } from '@farm/protocol';
 import type { Logger } from '@farm/protocol';
+import { UsageError } from '@farm/protocol/command-line';
 
 import { Dashboard } from './dashboard/dashboard.ts';
 import { packageVersion } from './options.ts';
@@ -124,16 +126,11 @@ function dashboardHost(asked: DashboardAddress, schedulerHost: string): string {
 function prepareDirectory(directory: string): void {
   const path = resolve(directory);
   try {
-    mkdirSync(path, { recursive: true });
+    makeDirectories(path);
     accessSync(path, constants.W_OK);
   } catch (error) {
-    throw new FarmError(
-      'ERR_ARGUMENT',
-      `--local-directory ${path} cannot be written to: ${text(error)}`,
-      {
-        cause: error,
-      },
-    );
+    const reason = `--local-directory ${path} cannot be written to: ${text(error)}`;
+    throw new UsageError(reason, { cause: error });
   }
 }
 

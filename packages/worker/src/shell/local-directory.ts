@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { hostname, tmpdir, userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
 
-import { FarmError } from '@farm/protocol';
+import { FarmError, makeDirectories } from '@farm/protocol';
+import { UsageError } from '@farm/protocol/command-line';
 
 import { hasEnded, identityOf } from './process-identity.ts';
 
@@ -34,7 +35,8 @@ export function makeLocalDirectory(parent: string, workerName: string): LocalDir
   const name = `${PREFIX}${fileName(workerName)}-${host}-${identityOf(process.pid)}-`;
   const path = join(absolute, name + randomBytes(4).toString('hex'));
   try {
-    mkdirSync(absolute, { recursive: true, mode: 0o700 });
+    // Not by Node: below some directories, such as /proc, its own way never ends.
+    makeDirectories(absolute, 0o700);
     purge(absolute, host);
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
@@ -47,6 +49,22 @@ export function makeLocalDirectory(parent: string, workerName: string): LocalDir
     path,
     remove: () => rmSync(path, { recursive: true, force: true, maxRetries: 2 }),
   };
+}
+
+/**
+ * Makes the directory inside which workers make theirs.
+ *
+ * @throws UsageError where it cannot be made, or nothing in it.
+ */
+export function prepareLocalDirectory(parent: string): void {
+  const path = resolve(parent);
+  try {
+    makeDirectories(path, 0o700);
+    accessSync(path, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UsageError(`--local-directory ${path} cannot be used: ${reason}`, { cause: error });
+  }
 }
 
 /**
@@ -63,7 +81,8 @@ export function purgeLocalDirectories(parent: string): void {
 
 function purge(parent: string, host: string): void {
   for (const name of readdirSync(parent)) {
-    const [, before, identity] = /^farm-worker-(.*)-(\d+\.\d+\.\d+)-[\da-f]{8}$/.exec(name) ?? [];
+    const [, before, identity] =
+      /^farm-worker-(.*)-(\d+\.\d+\.\d+\.[\da-f]*)-[\da-f]{8}$/.exec(name) ?? [];
     if (before === undefined || identity === undefined) continue;
     if (!before.endsWith(`-${host}`) || !hasEnded(identity)) continue;
     try {

@@ -6,9 +6,17 @@ export interface IdentitySource {
   readonly readText: (path: string) => string | undefined;
   /** Names the set of process ids this process sees; 0 where the kernel has but one. */
   readonly namespace: () => number;
+  /**
+   * In a container, names the kernel from its start to its end: containers of several hosts may have
+   * one host name. Empty elsewhere, and where the kernel does not tell.
+   */
+  readonly kernel: () => string;
   /** Whether a process of this id exists. */
   readonly exists: (pid: number) => boolean;
 }
+
+/** Linux gives the set of process ids that no container has this number. */
+const HOST_NAMESPACE = 4_026_531_836;
 
 const KERNEL: IdentitySource = {
   readText: (path) => {
@@ -25,6 +33,14 @@ const KERNEL: IdentitySource = {
       return 0;
     }
   },
+  kernel: () => {
+    try {
+      if (statSync('/proc/self/ns/pid').ino === HOST_NAMESPACE) return '';
+      return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').slice(0, 8);
+    } catch {
+      return '';
+    }
+  },
   exists: (pid) => {
     try {
       process.kill(pid, 0);
@@ -36,22 +52,23 @@ const KERNEL: IdentitySource = {
   },
 };
 
-/** An identity as text: process id, time of its start, and the container that counts so. */
-const IDENTITY_PATTERN = /^(\d+)\.(\d+)\.(\d+)$/;
+/** An identity as text: process id, time of its start, the container that counts so, its kernel. */
+const IDENTITY_PATTERN = /^(\d+)\.(\d+)\.(\d+)\.([\da-f]*)$/;
 
 /**
- * Names a process of this host for good: its id may be given to another process later, and to one of
- * another container at the same time.
+ * Names a process for good: its id may be given to another process later, and to one of another
+ * container or host at the same time.
  */
 export function identityOf(pid: number, source: IdentitySource = KERNEL): string {
-  return `${pid}.${startTicks(pid, source) ?? 0}.${source.namespace()}`;
+  return `${pid}.${startTicks(pid, source) ?? 0}.${source.namespace()}.${source.kernel()}`;
 }
 
 /** Whether the process of an identity has ended; false also where that cannot be known. */
 export function hasEnded(identity: string, source: IdentitySource = KERNEL): boolean {
   const match = IDENTITY_PATTERN.exec(identity);
-  const [pid, ticks, namespace] = (match ?? []).slice(1).map(Number);
+  const [pid, ticks, namespace] = (match ?? []).slice(1, 4).map(Number);
   if (pid === undefined || namespace !== source.namespace()) return false;
+  if (match?.[4] !== source.kernel()) return false;
   if (!source.exists(pid)) return true;
   const now = startTicks(pid, source);
   return ticks !== 0 && now !== undefined && now !== ticks;

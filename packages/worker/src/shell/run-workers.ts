@@ -3,7 +3,11 @@ import { createLogger, watchParent } from '@farm/protocol';
 import { NannyPlugins } from './nanny/nanny-plugins.ts';
 import { Nanny } from './nanny/nanny.ts';
 import { onLeaveSignals } from './leave-signals.ts';
-import { defaultLocalDirectory, purgeLocalDirectories } from './local-directory.ts';
+import {
+  defaultLocalDirectory,
+  prepareLocalDirectory,
+  purgeLocalDirectories,
+} from './local-directory.ts';
 import type { WorkerPlan } from './options.ts';
 
 /** Runs the workers of a plan. Resolves with the exit code when all have ended. */
@@ -11,6 +15,10 @@ export async function runWorkers(plan: WorkerPlan): Promise<number> {
   const { workers, isNannied, warnings } = plan;
   const logger = createLogger({ name: isNannied ? 'farm.nanny' : 'farm.worker' });
   for (const warning of warnings) logger.warn(warning);
+  for (const { localDirectory } of workers) {
+    // Before there are processes, which would each find the same.
+    if (localDirectory !== undefined) prepareLocalDirectory(localDirectory);
+  }
   const [first, ...others] = workers;
   if (first !== undefined && others.length === 0 && !isNannied) {
     const { runWorker } = await import('./run-worker.ts');

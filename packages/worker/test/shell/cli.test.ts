@@ -1,6 +1,6 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -37,7 +37,8 @@ afterEach(async () => {
 });
 
 function farmWorker(...args: readonly string[]): Running {
-  const local = ['--local-directory', join(directory, 'local')];
+  const isTold = args.includes('--local-directory');
+  const local = isTold ? [] : ['--local-directory', join(directory, 'local')];
   const child = spawn(process.execPath, [BIN, ...args, ...local], {
     stdio: ['ignore', 'pipe', 'pipe'],
     cwd: directory,
@@ -69,6 +70,20 @@ test('a usage error is one line and exit code 2', async () => {
     'farm-worker: unknown option ---interface, did you mean --interface?\n',
   );
 });
+
+test.each([['--nanny'], ['--no-nanny']])(
+  'with %s a local directory that cannot be is one line and exit code 2',
+  async (flag) => {
+    await writeFile(join(directory, 'file'), '');
+    const path = join(directory, 'file', 'local');
+    const worker = farmWorker('tcp://127.0.0.1:1', '--local-directory', path, flag);
+    expect(await worker.exitCode).toBe(2);
+    expect(worker.stderr).toBe(
+      `farm-worker: --local-directory ${path} cannot be used: ` +
+        `ENOTDIR: not a directory, mkdir '${path}'\n`,
+    );
+  },
+);
 
 test('started before the scheduler it waits, joins, works, and ends well on SIGTERM', async () => {
   const worker = farmWorker(

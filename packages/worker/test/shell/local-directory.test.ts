@@ -49,33 +49,43 @@ test('one that cannot be made is refused by its absolute name', () => {
   );
 });
 
+test.runIf(process.platform === 'linux')('one below a directory that takes none is refused', () => {
+  for (const path of ['/proc/x', '/proc/x/y/z']) {
+    expect(() => makeLocalDirectory(path, 'w')).toThrow(
+      `--local-directory ${path} cannot be used: ENOENT: no such file or directory, mkdir '/proc/x'`,
+    );
+  }
+});
+
 test('where there is nothing to purge nothing happens', () => {
   expect(() => purgeLocalDirectories(join(parent, 'missing'))).not.toThrow();
 });
 
 describe('the identity of a process', () => {
   const stat = (ticks: number): string => `7 (a) b) S ${'0 '.repeat(18)}${ticks} 0`;
-  const machine = (ticks: number | null, namespace = 5): IdentitySource => ({
+  const machine = (ticks: number | null, namespace = 5, kernel = 'a1'): IdentitySource => ({
     readText: (path) => (path === '7/stat' && ticks !== null ? stat(ticks) : undefined),
     namespace: () => namespace,
+    kernel: () => kernel,
     exists: (pid) => pid === 7 && ticks !== null,
   });
 
   test('is gone with it, also where its id was given to another', () => {
     const identity = identityOf(7, machine(900));
-    expect(identity).toBe('7.900.5');
+    expect(identity).toBe('7.900.5.a1');
     expect(hasEnded(identity, machine(900))).toBe(false);
     expect(hasEnded(identity, machine(901))).toBe(true);
     expect(hasEnded(identity, machine(null))).toBe(true);
   });
 
   test('of another container tells nothing, nor does one that cannot be looked up', () => {
-    expect(hasEnded('7.900.6', machine(null))).toBe(false);
+    expect(hasEnded('7.900.6.a1', machine(null))).toBe(false);
     expect(hasEnded('farm', machine(null))).toBe(false);
+    expect(hasEnded('7.900.5.a1', machine(null, 5, 'b2'))).toBe(false);
     const blind = { ...machine(900), readText: () => undefined };
-    expect(identityOf(7, blind)).toBe('7.0.5');
-    expect(hasEnded('7.900.5', blind)).toBe(false);
-    expect(hasEnded('7.0.5', machine(900))).toBe(false);
+    expect(identityOf(7, blind)).toBe('7.0.5.a1');
+    expect(hasEnded('7.900.5.a1', blind)).toBe(false);
+    expect(hasEnded('7.0.5.a1', machine(900))).toBe(false);
   });
 
   test('is that of this very process', () => {

@@ -1,6 +1,7 @@
+import { makeDirectoriesAsync } from '@farm/protocol';
 import { FarmError } from '@farm/protocol/core';
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -96,7 +97,7 @@ export class OutputLog {
 
   async #open(): Promise<FileHandle> {
     try {
-      await mkdir(this.#directory, { recursive: true });
+      await makeDirectoriesAsync(this.#directory);
       return await open(this.#path, 'a');
     } catch (error) {
       this.#file = undefined;

@@ -1,3 +1,4 @@
+import { makeDirectoriesAsync } from '@farm/protocol';
 import { FarmError } from '@farm/protocol/core';
 import { randomBytes } from 'node:crypto';
 import {
@@ -71,7 +72,7 @@ export class StagedDirectory {
     const name = key.replaceAll(/[^\w.-]+/g, '_').slice(0, 100);
     const path = join(parent, `${name}-${attempt}-${randomBytes(4).toString('hex')}`);
     try {
-      await mkdir(parent, { recursive: true, mode: 0o700 });
+      await makeDirectoriesAsync(parent, 0o700);
       await mkdir(path, { mode: 0o700 });
     } catch (error) {
       throw stageError(plan, `its directory ${path} could not be made`, error);
@@ -168,7 +169,7 @@ export class StagedDirectory {
       if (source !== root && !source.startsWith(root + sep)) {
         throw new Error(`it leads out of the command's directory, to ${source}`);
       }
-      await mkdir(dirname(to), { recursive: true });
+      await makeDirectoriesAsync(dirname(to));
       await copyTree(source, temporary, { signal: this.#signal, isSynced: true });
       await replace(temporary, to);
       await syncDirectory(dirname(to));
