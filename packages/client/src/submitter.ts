@@ -63,7 +63,7 @@ export class Submitter {
   ): Future<Awaited<ReturnType<F>>>;
   submit(code: unknown, ...args: readonly unknown[]): Future {
     this.#session.assertOpen();
-    const fn = prepareFunction(code, this.#checked.executor);
+    const fn = prepareFunction(code, this.#checked.how);
     checkArity(fn, args.length);
     const task = encodeTask(this.#session, fn.name, args);
     const key = this.#checked.key ?? randomKey(fn);
@@ -100,7 +100,7 @@ export class Submitter {
   ): Future<Awaited<ReturnType<F>>>[];
   map(code: unknown, ...iterables: readonly Iterable<unknown>[]): Future[] {
     this.#session.assertOpen();
-    const fn = prepareFunction(code, this.#checked.executor);
+    const fn = prepareFunction(code, this.#checked.how);
     if (iterables.length === 0) {
       throw new FarmError('ERR_ARGUMENT', 'map: there is no iterable to map over');
     }

@@ -8,6 +8,7 @@ import {
   parseBytes,
 } from '@farm/protocol';
 
+import type { FunctionPlace } from './functions/prepare.ts';
 import { checkOptionNames } from './option-names.ts';
 
 /** How failed tasks are tried again. */
@@ -113,12 +114,20 @@ export interface SubmitOptions {
    * @default what the worker was started with (`--executor`)
    */
   readonly executor?: FunctionExecutor;
+  /**
+   * Whether functions in threads of one worker share the memory of their inputs, rather than get a
+   * copy each. Typed arrays and Buffers of 4 KiB and more, in inputs of 1 MiB and more, are views of
+   * a `SharedArrayBuffer` then, which nobody may write to: others read it at the same time, and later.
+   * Everything else is the task's own, as ever.
+   * @default false
+   */
+  readonly sharedInputs?: boolean;
 }
 
 /** Checked options, in the wire's form. */
 export interface CheckedOptions {
   readonly key: string | undefined;
-  readonly executor: FunctionExecutor | undefined;
+  readonly how: FunctionPlace;
   readonly task: TaskOptions;
 }
 
@@ -135,6 +144,7 @@ const OPTION_NAMES: Readonly<Record<keyof SubmitOptions, true>> = {
   span: true,
   timeoutMs: true,
   executor: true,
+  sharedInputs: true,
 };
 
 /**
@@ -145,9 +155,12 @@ const OPTION_NAMES: Readonly<Record<keyof SubmitOptions, true>> = {
 export function checkSubmitOptions(options: SubmitOptions): CheckedOptions {
   checkOptionNames(options, OPTION_NAMES, 'with');
   const { allowOtherWorkers = false, rerunOnLoss = true, priority = 0, key, timeoutMs } = options;
-  const { executor } = options;
+  const { executor, sharedInputs = false } = options;
   if (executor !== undefined && executor !== 'threads' && executor !== 'processes') {
     throw refusal('executor', 'is neither threads nor processes', executor);
+  }
+  if (typeof sharedInputs !== 'boolean') {
+    throw refusal('sharedInputs', 'is not true or false', sharedInputs);
   }
   if (typeof allowOtherWorkers !== 'boolean') {
     throw refusal('allowOtherWorkers', 'is not true or false', allowOtherWorkers);
@@ -171,7 +184,7 @@ export function checkSubmitOptions(options: SubmitOptions): CheckedOptions {
   const workers = checkWorkers(options.workers);
   return {
     key,
-    executor,
+    how: { executor, sharedInputs },
     task: taskOptions({
       resources: [...checkResources(options.resources), ...checkMemory(options.memory)],
       workers,

@@ -120,10 +120,14 @@ describe('self-contained functions', () => {
   test('are prepared once for each source text', () => {
     const make = (): ((x: number) => number) => (x) => x + 1;
     expect(prepareFunction(make())).toBe(prepareFunction(make()));
-    const apart = prepareFunction(make(), 'processes');
-    expect(apart).toBe(prepareFunction(make(), 'processes'));
+    const apart = prepareFunction(make(), { executor: 'processes' });
+    expect(apart).toBe(prepareFunction(make(), { executor: 'processes' }));
     expect(apart.hash).not.toBe(prepareFunction(make()).hash);
     expect(decodeValue(apart.spec)).toMatchObject({ kind: 'source', executor: 'processes' });
+    const sharing = prepareFunction(make(), { sharedInputs: true });
+    expect(sharing).toBe(prepareFunction(make(), { sharedInputs: true }));
+    expect(decodeValue(sharing.spec)).toMatchObject({ kind: 'source', sharedInputs: true });
+    expect(prepareFunction(make(), { sharedInputs: false })).toBe(prepareFunction(make()));
     expect(prepareFunction(make()).hash).toMatch(/^[\da-f]{64}$/);
     expect(prepareFunction(make()).name).toBe('function');
   });

@@ -14,6 +14,8 @@ export interface SourceFunction {
   readonly source: string;
   /** @default as the worker runs functions (`farm-worker --executor`) */
   readonly executor?: FunctionExecutor;
+  /** Whether its large inputs may be memory that other tasks read, too. @default false */
+  readonly sharedInputs?: boolean;
 }
 
 /** An export of a module that workers can import. */
@@ -25,6 +27,8 @@ export interface ModuleFunction {
   readonly exportName: string;
   /** @default as the worker runs functions (`farm-worker --executor`) */
   readonly executor?: FunctionExecutor;
+  /** Whether its large inputs may be memory that other tasks read, too. @default false */
+  readonly sharedInputs?: boolean;
 }
 
 /** Stands for argument `arg` of the task, in a command's texts. */

@@ -27,37 +27,51 @@ export interface PreparedFunction {
 /** Functions by source text that are remembered: a loop that makes its function anew is common. */
 const SOURCES_MAX = 1_000;
 
-type Place = FunctionExecutor | 'default';
+/** How a function is to be run, besides what it is. */
+export interface FunctionPlace {
+  /** Undefined leaves it to the worker. */
+  readonly executor?: FunctionExecutor | undefined;
+  /** @default false */
+  readonly sharedInputs?: boolean;
+}
 
-const byIdentity: Readonly<Record<Place, WeakMap<object, PreparedFunction>>> = {
-  default: new WeakMap(),
-  threads: new WeakMap(),
-  processes: new WeakMap(),
-};
+/** Functions that were prepared, by how they are to be run. */
+const byIdentity = new Map<string, WeakMap<object, PreparedFunction>>();
 const bySource = new Map<string, PreparedFunction>();
 
 /**
  * Makes whatever a user submits ready to be sent, once for each function object and source text.
  *
- * @param executor - what the function is to run in; undefined leaves it to the worker
  * @throws FarmError `ERR_FUNCTION` for what cannot travel.
  */
-export function prepareFunction(code: unknown, executor?: FunctionExecutor): PreparedFunction {
+export function prepareFunction(code: unknown, place: FunctionPlace = {}): PreparedFunction {
   if (typeof code !== 'function' && !isDescriptor(code)) throw notSubmittable(code);
-  const prepared = byIdentity[executor ?? 'default'];
+  const prepared = preparedFor(place);
   const known = prepared.get(code);
   if (known !== undefined) return known;
   const made =
-    typeof code === 'function' ? prepareSource(code, executor) : prepareDescriptor(code, executor);
+    typeof code === 'function' ? prepareSource(code, place) : prepareDescriptor(code, place);
   prepared.set(code, made);
   return made;
 }
 
-function prepareSource(fn: Function, executor: FunctionExecutor | undefined): PreparedFunction {
-  const text = `${executor ?? ''}\n${fn.name}\n${Function.prototype.toString.call(fn)}`;
+function preparedFor(place: FunctionPlace): WeakMap<object, PreparedFunction> {
+  const name = placeName(place);
+  const prepared = byIdentity.get(name) ?? new WeakMap<object, PreparedFunction>();
+  byIdentity.set(name, prepared);
+  return prepared;
+}
+
+function placeName({ executor, sharedInputs = false }: FunctionPlace): string {
+  const name = executor ?? 'default';
+  return sharedInputs ? `${name}, shared inputs` : name;
+}
+
+function prepareSource(fn: Function, place: FunctionPlace): PreparedFunction {
+  const text = `${placeName(place)}\n${fn.name}\n${Function.prototype.toString.call(fn)}`;
   const known = bySource.get(text);
   if (known !== undefined) return known;
-  const prepared = prepareSpec(placed(sourceFunction(fn), executor), 0);
+  const prepared = prepareSpec(placed(sourceFunction(fn), place), 0);
   if (bySource.size >= SOURCES_MAX) {
     for (const oldest of bySource.keys()) {
       bySource.delete(oldest);
@@ -70,18 +84,19 @@ function prepareSource(fn: Function, executor: FunctionExecutor | undefined): Pr
 
 function prepareDescriptor(
   code: Command | ImportedFunction,
-  executor: FunctionExecutor | undefined,
+  place: FunctionPlace,
 ): PreparedFunction {
   // A command is a process in any case.
   if (code instanceof Command) return prepareSpec(code.spec, code.arity);
-  return prepareSpec(placed(code.spec, executor), 0);
+  return prepareSpec(placed(code.spec, place), 0);
 }
 
 function placed<Spec extends SourceFunction | ModuleFunction>(
   spec: Spec,
-  executor: FunctionExecutor | undefined,
+  { executor, sharedInputs = false }: FunctionPlace,
 ): Spec {
-  return executor === undefined ? spec : { ...spec, executor };
+  const placedSpec = executor === undefined ? spec : { ...spec, executor };
+  return sharedInputs ? { ...placedSpec, sharedInputs } : placedSpec;
 }
 
 function prepareSpec(spec: FunctionSpec, arity: number): PreparedFunction {

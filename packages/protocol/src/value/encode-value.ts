@@ -19,6 +19,11 @@ export interface EncodeOptions {
   readonly what?: string;
   /** Whether futures may be part of the value; a result must be free of them. @default true */
   readonly futures?: boolean;
+  /**
+   * Whether views of a SharedArrayBuffer travel, as copies; for values that are free of futures.
+   * @default false
+   */
+  readonly sharedViews?: boolean;
   /** Largest encoded size, bytes; more is refused before it is copied. @default 2^32 - 1 */
   readonly bytesMax?: number;
   /** What is said of a value that is larger. @default that it is more than so many bytes */
@@ -52,7 +57,8 @@ let idle: Workplace | undefined;
  * // FarmError: argument 0.onDone: a function cannot travel inside a value; pass plain data
  */
 export function encodeValue(value: unknown, options: EncodeOptions = {}): EncodedValue {
-  const policy = options.futures === false ? 'no futures' : 'strict';
+  const free = options.sharedViews === true ? 'shared views' : 'no futures';
+  const policy = options.futures === false ? free : 'strict';
   return encodeWith(value, options.what ?? 'value', policy, options.bytesMax, options.tooLarge);
 }
 

@@ -13,10 +13,11 @@ import { ValuePath } from './value-path.ts';
 
 /**
  * What to do with what cannot travel.
- * `strict`: refuse it. `no futures`: refuse futures too. `lenient`: write a note in its place, and
- * cut long text; for errors, which must cross in any case.
+ * `strict`: refuse it. `no futures`: refuse futures too. `shared views`: the same, but views of a
+ * SharedArrayBuffer travel as copies. `lenient`: write a note in its place, and cut long text; for
+ * errors, which must cross in any case.
  */
-export type EncodePolicy = 'strict' | 'no futures' | 'lenient';
+export type EncodePolicy = 'strict' | 'no futures' | 'shared views' | 'lenient';
 
 const NO_REFERENCES: readonly object[] = Object.freeze([]);
 /** A run of indices without values this long, or the rest of the array, is written as sparse. */
@@ -309,11 +310,12 @@ export class ValueEncoder {
   }
 
   #view(view: ArrayBufferView, depth: number): void {
-    const { buffer } = view;
-    if (!isArrayBuffer(buffer)) {
+    if (!isArrayBuffer(view.buffer) && this.#policy !== 'shared views') {
       this.#refuse(depth, adviceFor('SharedArrayBuffer'));
       return;
     }
+    // SAFE: one that is shared is never detached or resizable, and its bytes are read the same way.
+    const buffer = view.buffer as ArrayBuffer;
     if (this.#isUnreadable(buffer, view.byteLength, depth)) return;
     const name: unknown = typedArrayTag?.get?.call(view) ?? 'DataView';
     const kind = VIEW_KINDS.findIndex((known) => known === name);
@@ -330,7 +332,7 @@ export class ValueEncoder {
     const tracksLength = buffer.resizable && followsLength(view, elementBytes);
     this.#sink.byte(tracksLength ? Tag.trackingView : Tag.view);
     this.#sink.byte(kind);
-    // SAFE: its buffer was just seen to be an ArrayBuffer
+    // SAFE: as above
     const owned = view as ArrayBufferView<ArrayBuffer>;
     this.#buffersAt().addView(this.#sink.position, owned, elementBytes);
     this.#sink.uint32(0);

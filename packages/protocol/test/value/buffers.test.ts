@@ -205,3 +205,17 @@ describe('resizable buffers', () => {
     }
   }
 });
+
+test('views of shared memory travel as copies where that is asked for', () => {
+  const memory = new SharedArrayBuffer(80_000);
+  const all = new Float64Array(memory).map((_, index) => index);
+  new Float64Array(memory).set(all);
+  const value = { all: new Float64Array(memory), part: new Uint16Array(memory, 16, 3) };
+  const { bytes } = encodeValue(value, { futures: false, sharedViews: true });
+  const { all: arrived, part } = decodeValue(bytes) as typeof value;
+  expect(arrived).toEqual(all);
+  expect(part).toEqual(new Uint16Array(all.buffer, 16, 3));
+  expect(arrived.buffer).toBeInstanceOf(ArrayBuffer);
+  const bare = { futures: false, sharedViews: true };
+  expect(() => encodeValue({ memory }, bare)).toThrow('value.memory: a SharedArrayBuffer');
+});

@@ -113,7 +113,8 @@ export class DataTable {
       if (input.value === null) {
         data.holders = input.holders.filter((holder) => holder !== this.#address);
         const { task, size } = input;
-        this.#out.push({ do: 'fetch', task, sizeBytes: size, holders: data.holders });
+        const { holders } = data;
+        this.#out.push({ do: 'fetch', fn: run.fn.fn, task, sizeBytes: size, holders });
       }
     }
     data.uses += 1;
@@ -203,7 +204,7 @@ export class DataTable {
       data = this.#add(task, size);
       this.flush(this.#out);
       const others = holders.filter((holder) => holder !== this.#address);
-      this.#out.push({ do: 'fetch', task, sizeBytes: size, holders: others });
+      this.#out.push({ do: 'fetch', fn: null, task, sizeBytes: size, holders: others });
     }
     if (data.state === 'lost') this.#fetchAgain(data, holders);
     data.isAcquired = true;
@@ -371,7 +372,7 @@ export class DataTable {
     this.flush(this.#out);
     const { task, sizeBytes } = data;
     data.holders = holders.filter((holder) => holder !== this.#address);
-    this.#out.push({ do: 'fetch', task, sizeBytes, holders: data.holders });
+    this.#out.push({ do: 'fetch', fn: null, task, sizeBytes, holders: data.holders });
   }
 
   /** It is the most recently used now. */

@@ -77,6 +77,8 @@ export interface Drop {
 /** Bring an input into the store, from one of these peers or, if none answers, by relay. */
 export interface Fetch {
   readonly do: 'fetch';
+  /** Function of the run that needs it; null where it is fetched for another reason. */
+  readonly fn: number | null;
   readonly task: number;
   readonly sizeBytes: number;
   readonly holders: readonly string[];

@@ -23,6 +23,7 @@ import {
   WorkerCore,
   type DeviceResource,
   type Execute,
+  type Fetch,
   type Interrupt,
   type Load,
   type MemoryFractions,
@@ -36,7 +37,7 @@ import { collectGarbage } from './collect-garbage.ts';
 import type { DialStream } from './data/data-stream.ts';
 import { InputFetcher } from './data/input-fetcher.ts';
 import { serveData } from './data/serve-data.ts';
-import type { Store } from './data/store.ts';
+import { SHARED_BYTES_MIN, type Store } from './data/store.ts';
 import { EventQueue } from './event-queue.ts';
 import type { CommandSite } from './executors/commands/command-site.ts';
 import { DrainAway } from './drain-away.ts';
@@ -54,6 +55,7 @@ import { MemoryGuard } from './task-memory/memory-guard.ts';
 import type { PluginHost } from './plugins/plugin-host.ts';
 import type { EnvironmentChanges } from './plugins/worker-plugin.ts';
 import { ProcessMeter } from './process-metrics.ts';
+import { runInputs } from './run-inputs.ts';
 
 /** Values of so many bytes that are dropped are given back to the system at once. */
 const COLLECT_BYTES = 16_777_216;
@@ -136,6 +138,8 @@ export class WorkerSession implements AsyncDisposable {
   readonly #tasks = new Map<number, number>();
   /** Functions whose bytes make no sense, with the reason. */
   readonly #broken = new Map<number, FarmError>();
+  /** Functions whose runs share the memory of their inputs. */
+  readonly #sharing = new Set<number>();
   readonly #finished: FinishedHold;
   readonly #away = new DrainAway(() => this.askClose('the scheduler is away'));
   readonly #heartbeat: NodeJS.Timeout;
@@ -145,6 +149,7 @@ export class WorkerSession implements AsyncDisposable {
   #wake: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
   #isCollecting = false;
+  #isCollectingShared = false;
 
   constructor(options: WorkerSessionOptions) {
     const { connection, heartbeatMs, name, address, nthreads, dialPeer, output } = options;
@@ -208,6 +213,7 @@ export class WorkerSession implements AsyncDisposable {
       interrupt: (slot, run, why) => this.#executors.interrupt(slot, run, why),
       functionBytes: async (slot, run) => this.#executors.memoryBytes?.(slot, run),
     });
+    store.onSharedGivenUp = () => this.#collectSharedSoon();
     store.onLost = (task, reason) => this.#lost(task, reason);
     this.#stopWatchingMemory =
       memory === null
@@ -387,13 +393,16 @@ export class WorkerSession implements AsyncDisposable {
         collectGarbage();
         break;
       case 'fetch':
-        void this.#fetch(instruction.task, instruction.sizeBytes, instruction.holders);
+        void this.#fetch(instruction);
         break;
       case 'define':
         this.#define(instruction.fn, instruction.name, instruction.spec);
         break;
       case 'forget':
-        for (const fn of instruction.fns) this.#broken.delete(fn);
+        for (const fn of instruction.fns) {
+          this.#broken.delete(fn);
+          this.#sharing.delete(fn);
+        }
         this.#executors.forget(instruction.fns);
         break;
       case 'log':
@@ -418,7 +427,11 @@ export class WorkerSession implements AsyncDisposable {
 
   #define(fn: number, name: string, spec: Uint8Array): void {
     try {
-      this.#executors.define(fn, name, readFunctionSpec(name, spec));
+      const known = readFunctionSpec(name, spec);
+      this.#executors.define(fn, name, known);
+      const { functionsIn } = this.#options;
+      if (known.kind === 'command' || known.sharedInputs !== true) return;
+      if ((known.executor ?? functionsIn) === 'threads') this.#sharing.add(fn);
     } catch (error) {
       if (!(error instanceof FarmError)) throw error;
       this.#broken.set(fn, error);
@@ -427,6 +440,7 @@ export class WorkerSession implements AsyncDisposable {
 
   #execute({ slot, fn, runs }: Execute): void {
     const { store, name, gpus } = this.#options;
+    const shares = this.#sharing.has(fn);
     const given: ExecutorRun[] = [];
     for (const {
       run,
@@ -443,14 +457,8 @@ export class WorkerSession implements AsyncDisposable {
       try {
         const error = this.#broken.get(fn);
         if (error !== undefined) throw error;
-        const values = inputs.map((input) => {
-          const value = store.get(input);
-          if (value !== undefined) return value;
-          throw new FarmError('ERR_INTERNAL', `input ${input} of ${key} is not in the store`);
-        });
-        const own = moved?.flatMap((input) => store.get(input) ?? []);
-        const movable = own === undefined ? {} : { movable: new Set(own) };
-        const one = { run, key, attempt, args, inputs: values, ...movable, timeoutMs, resources };
+        const values = runInputs(store, { key, tasks: inputs, moved, shares });
+        const one = { run, key, attempt, args, ...values, timeoutMs, resources };
         given.push(
           devices === null
             ? one
@@ -516,6 +524,16 @@ export class WorkerSession implements AsyncDisposable {
     });
   }
 
+  /** Once for all that this turn of the event loop gives up, and after the runs it was given to. */
+  #collectSharedSoon(): void {
+    if (this.#isCollectingShared) return;
+    this.#isCollectingShared = true;
+    setImmediate(() => {
+      this.#isCollectingShared = false;
+      if (this.#closing === undefined) this.#executors.collect?.();
+    });
+  }
+
   /** Why a result cannot be kept; null where it can. */
   #whyTooLarge(sizeBytes: number): Failure | null {
     const { memoryLimitBytes, name } = this.#options;
@@ -526,9 +544,10 @@ export class WorkerSession implements AsyncDisposable {
     return failure('ERR_RESULT', message, '', name, null);
   }
 
-  async #fetch(task: number, sizeBytes: number, holders: readonly string[]): Promise<void> {
+  async #fetch({ fn, task, sizeBytes, holders }: Fetch): Promise<void> {
+    const shares = fn !== null && this.#sharing.has(fn) && sizeBytes >= SHARED_BYTES_MIN;
     try {
-      const value = await this.#fetcher.fetch(task, sizeBytes, holders);
+      const value = await this.#fetcher.fetch(task, sizeBytes, holders, shares);
       if (this.#closing !== undefined) return;
       this.#options.store.set(task, value);
       this.#post({ kind: 'input-fetched', nowMs: now(), task, sizeBytes: value.byteLength });

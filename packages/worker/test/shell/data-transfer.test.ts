@@ -217,6 +217,21 @@ test.each([1, 1_048_577, 2_097_152, 5_000_000])(
   },
 );
 
+test.each([false, true])(
+  'a value comes from shared memory into shared memory (checksums: %s)',
+  async (checks) => {
+    const value = someBytes(5_000_000);
+    const store = new Store();
+    store.set(1, value);
+    store.share(1);
+    const holder = await aServer(store);
+    const { fetcher } = anAsker(new Store(), 50, checks);
+    const fetched = await fetcher.fetch(1, value.byteLength, [holder.address], true);
+    expect(fetched.buffer).toBeInstanceOf(SharedArrayBuffer);
+    expect(Buffer.compare(fetched, value)).toBe(0);
+  },
+);
+
 test('several large values come from one holder at once', async () => {
   const values = { 1: someBytes(3_000_000), 2: someBytes(4_000_000), 3: someBytes(5_000_000) };
   const holder = await aHolder(values);

@@ -6,8 +6,10 @@ import { join } from 'node:path';
 
 import { describe, expect, onTestFinished, test } from 'vitest';
 
-import { Store } from '../../src/shell/data/store.ts';
+import { SHARED_BYTES_MIN, Store } from '../../src/shell/data/store.ts';
 import { until } from './fake-scheduler.ts';
+
+const EMPTY = new Uint8Array(0);
 
 async function aStore(): Promise<{ readonly store: Store; readonly directory: string }> {
   const directory = await mkdtemp(join(tmpdir(), 'farm-store-'));
@@ -27,6 +29,41 @@ test('keeps values by task and counts their bytes, also of those replaced and dr
   expect([store.size, store.totalBytes]).toEqual([1, 5]);
   store.clear();
   expect([store.size, store.totalBytes]).toEqual([0, 0]);
+});
+
+describe('a value that is shared', () => {
+  test('moves to shared memory once, where it is large', () => {
+    const store = new Store();
+    const value = new Uint8Array(randomBytes(SHARED_BYTES_MIN));
+    store.set(1, value);
+    store.set(2, value.slice(1));
+    const shared = store.share(1);
+    expect(shared?.buffer).toBeInstanceOf(SharedArrayBuffer);
+    expect(Buffer.compare(shared ?? EMPTY, value)).toBe(0);
+    expect(store.share(1)).toBe(shared);
+    expect(store.get(1)).toBe(shared);
+    expect(store.share(2)?.buffer).toBeInstanceOf(ArrayBuffer);
+    expect(store.share(3)).toBeUndefined();
+    expect(store.totalBytes).toBe(2 * SHARED_BYTES_MIN - 1);
+  });
+
+  test('is told of when it is given up, and spilled like any other', async () => {
+    const { store } = await aStore();
+    let given = 0;
+    store.onSharedGivenUp = () => (given += 1);
+    const value = new Uint8Array(randomBytes(2 * SHARED_BYTES_MIN + 3));
+    store.set(1, value);
+    store.share(1);
+    expect(await store.spill(1)).toBe(true);
+    expect(given).toBe(0);
+    store.evict(1);
+    store.evict(1);
+    expect(given).toBe(1);
+    await store.load(1);
+    expect(Buffer.compare(store.share(1) ?? EMPTY, value)).toBe(0);
+    store.drop([1]);
+    expect(given).toBe(2);
+  });
 });
 
 describe('a spilled value', () => {

@@ -84,10 +84,19 @@ export class InputFetcher {
   /**
    * Brings one value over.
    *
+   * @param isShared - Whether to memory that threads can share.
    * @throws FarmError `ERR_LOST_DATA` where nobody has it; the message says what each answered.
    */
-  async fetch(task: number, sizeBytes: number, holders: readonly string[]): Promise<Uint8Array> {
-    const fetchNow = (): Promise<Uint8Array> => this.#fetchNow(task, sizeBytes, holders);
+  async fetch(
+    task: number,
+    sizeBytes: number,
+    holders: readonly string[],
+    isShared: boolean = false,
+  ): Promise<Uint8Array> {
+    const fetchNow = (): Promise<Uint8Array> => {
+      const memory = isShared ? new SharedArrayBuffer(sizeBytes) : new ArrayBuffer(sizeBytes);
+      return this.#fetchNow(task, new Uint8Array(memory), holders);
+    };
     if (!isLarge(sizeBytes)) return this.#queue.add(fetchNow, { priority: 1 });
     return this.#budget.spend(sizeBytes, () => this.#queue.add(fetchNow, { priority: 0 }));
   }
@@ -118,12 +127,12 @@ export class InputFetcher {
 
   async #fetchNow(
     task: number,
-    sizeBytes: number,
+    bytes: Uint8Array,
     holders: readonly string[],
   ): Promise<Uint8Array> {
     this.#throwIfClosed();
     const problems: string[] = [];
-    const value: PartialValue = { bytes: new Uint8Array(sizeBytes), arrivedBytes: 0 };
+    const value: PartialValue = { bytes, arrivedBytes: 0 };
     for (const holder of holders) {
       try {
         await this.#fetchFrom(holder, task, value);

@@ -13,6 +13,9 @@ const COLLECT_BYTES = 16_777_216;
 /** Number of the next file, of all stores: one that ends may still be removing its own. */
 let nextFile = 1;
 
+/** Smaller values are copied for each task: to share them is not worth it. */
+export const SHARED_BYTES_MIN = 1_048_576;
+
 /** One value: in memory, in a file, or both. */
 interface Held {
   value: Uint8Array | undefined;
@@ -33,6 +36,8 @@ export class Store {
   #servedBytes = 0;
   /** Told of values whose file turned out to be of no use when it was served. */
   onLost: (task: number, reason: string) => void = () => {};
+  /** Told when memory that threads may share is given up here: they may have it still. */
+  onSharedGivenUp: () => void = () => {};
 
   /** @param directory - Where values are spilled to; made when first needed. Null for nowhere. */
   constructor(directory: string | null = null) {
@@ -62,6 +67,20 @@ export class Store {
     return this.#held.get(task)?.value;
   }
 
+  /**
+   * A value that is in memory, in memory that threads can share where it is large: it moves there when
+   * it is first asked for so.
+   */
+  share(task: number): Uint8Array | undefined {
+    const held = this.#held.get(task);
+    if (held?.value === undefined || held.sizeBytes < SHARED_BYTES_MIN) return held?.value;
+    if (isShared(held.value)) return held.value;
+    const shared = new Uint8Array(new SharedArrayBuffer(held.sizeBytes));
+    shared.set(held.value);
+    held.value = shared;
+    return shared;
+  }
+
   /** Bytes of a value, wherever it is; undefined where it is not held. */
   sizeOf(task: number): number | undefined {
     return this.#held.get(task)?.sizeBytes;
@@ -79,6 +98,7 @@ export class Store {
       this.#totalBytes -= held.sizeBytes;
       this.#held.delete(task);
       memoryBytes += held.value?.byteLength ?? 0;
+      if (held.value !== undefined && isShared(held.value)) this.onSharedGivenUp();
       if (held.file !== undefined) void remove(held.file.path);
     }
     return memoryBytes;
@@ -110,7 +130,10 @@ export class Store {
   /** Gives up the memory of a value that is in a file. */
   evict(task: number): void {
     const held = this.#held.get(task);
-    if (held?.file !== undefined) held.value = undefined;
+    if (held?.file === undefined) return;
+    const { value } = held;
+    held.value = undefined;
+    if (value !== undefined && isShared(value)) this.onSharedGivenUp();
   }
 
   /**
@@ -159,6 +182,11 @@ export class Store {
     this.#hasDirectory = true;
     return this.#directory;
   }
+}
+
+/** Whether a value is in memory that threads can share. */
+export function isShared(value: Uint8Array): boolean {
+  return value.buffer instanceof SharedArrayBuffer;
 }
 
 async function remove(path: string): Promise<void> {

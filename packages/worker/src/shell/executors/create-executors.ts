@@ -185,6 +185,10 @@ class RoutingExecutor implements Executor {
     return Object.values(this.#executors).flatMap((executor) => executor.executing());
   }
 
+  collect(): void {
+    for (const executor of Object.values(this.#executors)) executor.collect?.();
+  }
+
   setEnvironment(changes: Readonly<Record<string, string | null>>): void {
     for (const executor of Object.values(this.#executors)) executor.setEnvironment(changes);
   }

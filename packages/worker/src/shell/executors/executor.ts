@@ -22,6 +22,11 @@ export interface ExecutorRun {
   readonly inputs: readonly Uint8Array[];
   /** Inputs that are the run's own: their memory may move to where it executes. @default none */
   readonly movable?: ReadonlySet<Uint8Array>;
+  /**
+   * Inputs in shared memory that the run may have as it is: threads do, processes get a copy.
+   * @default none
+   */
+  readonly shared?: ReadonlySet<Uint8Array>;
   /** From the run's start; null means no limit. A run with a limit is always given alone. */
   readonly timeoutMs: number | null;
   readonly resources: ResourceAmounts;
@@ -92,6 +97,8 @@ export interface Executor {
    * heap and buffers of its thread, or its process. Undefined where the run does not execute.
    */
   memoryBytes?(slot: number, run: number): Promise<number | undefined>;
+  /** Gives up memory that was shared with runs which have ended. */
+  collect?(): void;
   /** What starts from now on finds these variables, or finds them no more (null). */
   setEnvironment(changes: Readonly<Record<string, string | null>>): void;
   /** Terminates everything. */

@@ -6,7 +6,7 @@ const MOVED_BYTES_MIN = 16_384;
 
 /**
  * Packs runs for a thread. Their bytes are copied, since a thread may write to what it gets, but for
- * inputs that are a run's own, where `movesApart`.
+ * inputs that are a run's own or shared, where `movesApart`.
  */
 export function packRuns(
   fn: number,
@@ -42,6 +42,7 @@ export function packRuns(
     bytes,
     ends,
     apart,
+    sharesInputs: movesApart && runs.some(({ shared }) => shared !== undefined),
     inputCounts: hasInputs ? runs.map((run) => run.inputs.length) : null,
     announce: runs.some((run) => run.timeoutMs !== null),
   };
@@ -57,16 +58,16 @@ export function movedBuffers(batch: RunsMessage): ArrayBuffer[] {
   return [...packed, ...apart];
 }
 
-/** Leaves an empty piece in place of each one that moves by itself. */
+/** Leaves an empty piece in place of each one that moves by itself or is shared. */
 function takeApart(
   runs: readonly ExecutorRun[],
   pieces: Uint8Array[],
 ): Map<number, Uint8Array> | null {
-  if (!runs.some(({ movable }) => movable !== undefined)) return null;
-  const movable = new Set(runs.flatMap((run) => [...(run.movable ?? [])]));
+  if (!runs.some(({ movable, shared }) => (movable ?? shared) !== undefined)) return null;
+  const going = new Set(runs.flatMap(({ movable = [], shared = [] }) => [...movable, ...shared]));
   const apart = new Map<number, Uint8Array>();
   for (const [index, piece] of pieces.entries()) {
-    if (!movable.has(piece)) continue;
+    if (!going.has(piece)) continue;
     apart.set(index, piece);
     pieces[index] = EMPTY;
   }
@@ -75,10 +76,12 @@ function takeApart(
 
 const EMPTY = new Uint8Array(0);
 
-/** Bytes of a run's arguments and inputs. */
+/** Bytes of a run's arguments and inputs, but for those that are there in any case. */
 export function runBytes(run: ExecutorRun): number {
   let total = run.args.byteLength;
-  for (const input of run.inputs) total += input.byteLength;
+  for (const input of run.inputs) {
+    if (run.shared?.has(input) !== true) total += input.byteLength;
+  }
   return total;
 }
 

@@ -68,7 +68,10 @@ function call(
   }
   try {
     const value = task(...args);
-    return isThenable(value) ? settled(value, limit) : succeeded(value, limit);
+    const sharedViews = batch.sharesInputs === true;
+    return isThenable(value)
+      ? settled(value, limit, sharedViews)
+      : succeeded(value, limit, sharedViews);
   } catch (error) {
     return threw(error);
   }
@@ -101,16 +104,17 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 async function settled(
   value: PromiseLike<unknown>,
   limit: ResultLimit | undefined,
+  sharedViews: boolean,
 ): Promise<Outcome> {
   try {
-    return succeeded(await value, limit);
+    return succeeded(await value, limit, sharedViews);
   } catch (error) {
     return threw(error);
   }
 }
 
 /** A result that is too large is refused before it is copied: that would be too large once more. */
-function succeeded(value: unknown, limit: ResultLimit | undefined): Outcome {
+function succeeded(value: unknown, limit: ResultLimit | undefined, sharedViews: boolean): Outcome {
   try {
     const taken = takeResultArray(value);
     if (taken !== undefined) {
@@ -122,7 +126,7 @@ function succeeded(value: unknown, limit: ResultLimit | undefined): Outcome {
     const room = limit === undefined ? {} : { bytesMax: limit.bytes, tooLarge: limit.tooLarge };
     return {
       kind: RECORD_KINDS.value,
-      bytes: encodeValue(value, { what: 'the result', futures: false, ...room }).bytes,
+      bytes: encodeValue(value, { what: 'the result', futures: false, sharedViews, ...room }).bytes,
     };
   } catch (error) {
     return failed(RECORD_KINDS.resultFailed, textOf(error), null);

@@ -89,6 +89,10 @@ export class ThreadExecutor implements Executor {
     return this.#slots.flatMap((slot) => slot.executing);
   }
 
+  collect(): void {
+    for (const slot of this.#slots) slot.collect();
+  }
+
   setEnvironment(changes: Readonly<Record<string, string | null>>): void {
     for (const slot of this.#slots) slot.setEnvironment(changes);
   }

@@ -29,6 +29,7 @@ const NOTIFY_AFTER_MS = 0.5;
 /** After a result of this size what the task left behind is given back to the system at once. */
 const COLLECT_BYTES = 16_777_216;
 
+const NOTHING = new Uint8Array(0);
 const NO_RESOURCES: ResourceAmounts = [];
 
 // SAFE: the thread slot starts this file with exactly this.
@@ -39,6 +40,8 @@ const functions = new TaskFunctions(workerName);
 const waiting: RunsMessage[] = [];
 let isWorking = false;
 let isHarmed = false;
+/** Memory was given up that is to go back to the system: large inputs, the runs' own or shared. */
+let isCollectDue = false;
 let notifiedMs = 0;
 let hasNews = false;
 /** Runs that go on without the slot, by sequence number. */
@@ -81,6 +84,9 @@ port.on('message', (message: ThreadBoundMessage) => {
   } else if (message.do === 'abandon') {
     if (seceded.delete(message.sequence)) isHarmed = true;
     if (!isWorking) retireIfHarmed();
+  } else if (message.do === 'collect') {
+    isCollectDue = true;
+    if (!isWorking) collectIfDue();
   } else {
     waiting.push(message);
     if (!isWorking) void work();
@@ -133,9 +139,15 @@ async function work(): Promise<void> {
         lane.pass(sequence);
       }
     }
+    if (batch.bytes.byteLength >= COLLECT_BYTES) {
+      if (hasNews) notify(performance.now());
+      batch.bytes = NOTHING;
+      collectGarbage();
+    }
   }
   isWorking = false;
   if (hasNews) notify(performance.now());
+  collectIfDue();
   retireIfHarmed();
 }
 
@@ -157,12 +169,18 @@ function goOnWithoutSlot(
   });
 }
 
-/** Forgets inputs of a run that moved here by themselves. Returns their bytes. */
+function collectIfDue(): void {
+  if (isCollectDue) collectGarbage();
+  isCollectDue = false;
+}
+
+/** Forgets inputs of a run that came by themselves. Returns the bytes of those that moved here. */
 function dropApart({ apart }: RunsMessage, firstPiece: number, lastPiece: number): number {
   let bytes = 0;
   if (apart === null || apart === undefined) return bytes;
   for (let piece = firstPiece; piece < lastPiece; piece++) {
-    bytes += apart.get(piece)?.byteLength ?? 0;
+    const input = apart.get(piece);
+    if (input?.buffer instanceof ArrayBuffer) bytes += input.byteLength;
     apart.delete(piece);
   }
   return bytes;

@@ -50,6 +50,11 @@ export interface AbandonMessage {
   readonly sequence: number;
 }
 
+/** Memory that was shared with tasks was given up elsewhere: what is left of it here is to go. */
+export interface CollectMessage {
+  readonly do: 'collect';
+}
+
 /** Asks the task that executes under this number to end, by its signal. */
 export interface AbortMessage {
   readonly do: 'abort';
@@ -61,12 +66,20 @@ export interface AbortMessage {
 /** Arguments and inputs of runs of one function. */
 export interface PackedRuns {
   readonly fn: number;
-  /** Of each run its arguments and then its inputs, each from a multiple of 8. */
-  readonly bytes: Uint8Array;
+  /**
+   * Of each run its arguments and then its inputs, each from a multiple of 8. Emptied when all runs
+   * have begun: whoever delivered the message may hold it for longer.
+   */
+  bytes: Uint8Array;
   /** Where each piece of `bytes` ends. Not 32 bit: inputs may be large. */
   readonly ends: Float64Array;
-  /** Pieces that are moved by themselves, by position; they are empty in `bytes`. @default none */
+  /**
+   * Pieces that are moved by themselves, or shared, by position; they are empty in `bytes`.
+   * @default none
+   */
   readonly apart?: Map<number, Uint8Array> | null;
+  /** Whether some of them are shared. @default false */
+  readonly sharesInputs?: boolean;
 }
 
 /** Runs of one function, with consecutive sequence numbers. */
@@ -105,6 +118,7 @@ export type ThreadBoundMessage =
   | ForgetMessage
   | EnvironmentMessage
   | AbandonMessage
+  | CollectMessage
   | AbortMessage
   | RunsMessage;
 

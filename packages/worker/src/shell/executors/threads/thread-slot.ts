@@ -133,6 +133,10 @@ export class ThreadSlot {
     this.#thread?.post({ do: 'environment', changes });
   }
 
+  collect(): void {
+    this.#thread?.post({ do: 'collect' });
+  }
+
   forget(fns: readonly number[]): void {
     const known = fns.filter((fn) => this.#known.delete(fn));
     if (known.length > 0) this.#thread?.post({ do: 'forget', fns: known });

@@ -1,0 +1,46 @@
+import { FarmError } from '@farm/protocol';
+
+import { isShared, type Store } from './data/store.ts';
+import type { ExecutorRun } from './executors/executor.ts';
+
+/** Which inputs a run gets, and how. */
+export interface RunInputsOptions {
+  /** For the message of an error. */
+  readonly key: string;
+  /** Tasks whose results they are. */
+  readonly tasks: readonly number[];
+  /** Those that are there for this run alone. @default none */
+  readonly moved: readonly number[] | undefined;
+  /** Whether the run may share memory with others. */
+  readonly shares: boolean;
+}
+
+/**
+ * The inputs of a run as an executor gets them: its own to take, shared, or to be copied.
+ *
+ * @throws FarmError `ERR_INTERNAL` where one is not in memory.
+ */
+export function runInputs(
+  store: Store,
+  { key, tasks, moved = [], shares }: RunInputsOptions,
+): Pick<ExecutorRun, 'inputs' | 'movable' | 'shared'> {
+  const movable = new Set<Uint8Array>();
+  const shared = new Set<Uint8Array>();
+  const inputs = tasks.map((task) => {
+    const isOwn = moved.includes(task);
+    const value = shares && !isOwn ? store.share(task) : store.get(task);
+    if (value === undefined) {
+      throw new FarmError('ERR_INTERNAL', `input ${task} of ${key} is not in the store`);
+    }
+    // Shared memory does not move, and a run that asked for none gets a copy of it.
+    if (!isShared(value)) {
+      if (isOwn) movable.add(value);
+    } else if (shares) shared.add(value);
+    return value;
+  });
+  return {
+    inputs,
+    ...(movable.size === 0 ? {} : { movable }),
+    ...(shared.size === 0 ? {} : { shared }),
+  };
+}
