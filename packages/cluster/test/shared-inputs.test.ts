@@ -1,10 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 
-import { Client } from '@farm/client';
+import { Client, type Future } from '@farm/client';
 import { LocalCluster } from '@farm/cluster';
 import { expect, test } from 'vitest';
 
-const BYTES = 134_217_728;
+const BYTES = 268_435_456;
 const SLOTS = 4;
 
 /** The most memory a process had resident, bytes. */
@@ -30,18 +30,7 @@ test.runIf(process.platform === 'linux')(
     await using client = new Client(cluster);
     const maker = client.with({ workers: 'local-0' });
     const users = client.with({ workers: 'local-1', sharedInputs: true });
-    // All threads have started, and know the function.
-    const pids = await client.gather(
-      client
-        .with({ workers: 'local-1' })
-        .map((_: number) => process.pid, Array<number>(4 * SLOTS).fill(0)),
-    );
-    const [pid = NaN] = pids;
-    const input = maker.submit((length: number) => new Float64Array(length).fill(1), BYTES / 8);
-    expect(await input.exception()).toBeUndefined();
-    const before = residentBytes(pid);
-    writeFileSync(`/proc/${pid}/clear_refs`, '5');
-    const together = (values: Float64Array, _: number, slots: number): number => {
+    const together = (values: Float64Array, at: number, slots: number): number => {
       // Each waits for all, in the one way that tells that they see the same memory.
       const counter = new Int32Array(values.buffer, values.byteOffset, 1);
       Atomics.add(counter, 0, 1);
@@ -49,18 +38,31 @@ test.runIf(process.platform === 'linux')(
       for (let seen = Atomics.load(counter, 0); seen < slots; seen = Atomics.load(counter, 0)) {
         Atomics.wait(counter, 0, seen);
       }
-      return values.subarray(1).reduce((sum, value) => sum + value, 0);
+      return values.subarray(1).reduce((sum, value) => sum + value, at);
     };
-    const rounds = Array.from({ length: SLOTS }, (_, index) => index);
-    const sums = users.map(
-      together,
-      rounds.map(() => input),
-      rounds,
-      rounds.map(() => SLOTS),
-    );
-    expect(await client.gather(sums)).toEqual(rounds.map(() => BYTES / 8 - 1));
+    const use = async (bytes: number): Promise<Future<unknown>[]> => {
+      const input = maker.submit((length: number) => new Float64Array(length).fill(1), bytes / 8);
+      const slots = Array.from({ length: SLOTS }, (_, slot) => slot);
+      const sums = users.map(
+        together,
+        slots.map(() => input),
+        slots,
+        slots.map(() => SLOTS),
+      );
+      expect(await client.gather(sums)).toEqual(slots.map((slot) => bytes / 8 - 1 + slot));
+      return [...sums, input];
+    };
+    const pid = await client
+      .with({ workers: 'local-1' })
+      .submit(() => process.pid)
+      .result();
+    // All threads have started, and know the function.
+    for (const future of await use(2_097_152)) future.release();
+    const before = residentBytes(pid);
+    writeFileSync(`/proc/${pid}/clear_refs`, '5');
+    const futures = await use(BYTES);
     expect(peakBytes(pid) - before).toBeLessThan(1.5 * BYTES);
-    for (const future of [...sums, input]) future.release();
+    for (const future of futures) future.release();
     await expect
       .poll(() => residentBytes(pid) - before, { timeout: 30_000 })
       .toBeLessThan(BYTES / 2);

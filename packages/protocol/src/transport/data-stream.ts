@@ -4,7 +4,7 @@ import { formatAddress, type Address } from '../address.ts';
 import { FarmError } from '../core/index.ts';
 import { connectFailure, connectTimeout } from './connect-failure.ts';
 import { isToken } from './handshake.ts';
-import { localDoor } from './local-socket.ts';
+import { localDoor, type LocalDoor } from './local-socket.ts';
 
 /** Where workers serve streams of data: an HTTP upgrade, with the token of peers. */
 export const DATA_STREAM_PATH = '/farm/v1/data';
@@ -83,9 +83,10 @@ async function openLocally(head: string, options: DataStreamOptions): Promise<So
   const id = header(head, 'Farm-Id');
   const directory = header(head, 'Farm-Directory');
   if (id === undefined || directory === undefined) return undefined;
-  const door = localDoor(decodeURIComponent(directory));
-  if (door === undefined) return undefined;
+  let door: LocalDoor | undefined;
   try {
+    door = localDoor(decodeURIComponent(directory));
+    if (door === undefined) return undefined;
     const { socket, head: answer } = await open({ path: door.path }, options);
     // An address of this host may lead elsewhere, where a directory happens to have the same name.
     if (header(answer, 'Farm-Id') === id) return socket;
@@ -93,7 +94,7 @@ async function openLocally(head: string, options: DataStreamOptions): Promise<So
   } catch {
     // TCP does as well.
   } finally {
-    door.close();
+    door?.close();
   }
   return undefined;
 }

@@ -90,7 +90,10 @@ test.runIf(onLinux)('a directory that others may enter is not used, on either si
   expect(await isTcp(server.address.port)).toBe(true);
 });
 
-test.runIf(onLinux)('the socket of another worker is not used', async () => {
+test.runIf(onLinux).each([
+  ['of another worker', encodeURIComponent],
+  ['that is named in no way that can be read', () => '%zz'],
+])('the socket %s is not used', async (_, told) => {
   const directory = await aDirectory();
   await anEcho(directory, 'another');
   // As at the other end of a tunnel: the directory's name leads to another worker here.
@@ -98,7 +101,7 @@ test.runIf(onLinux)('the socket of another worker is not used', async () => {
     socket.once('data', () => {
       socket.write(
         'HTTP/1.1 101 Switching Protocols\r\nFarm-Id: far\r\n' +
-          `Farm-Directory: ${encodeURIComponent(directory)}\r\n\r\n`,
+          `Farm-Directory: ${told(directory)}\r\n\r\n`,
       );
       socket.pipe(socket);
     });

@@ -217,10 +217,14 @@ test.each([1, 1_048_577, 2_097_152, 5_000_000])(
   },
 );
 
-test.each([false, true])(
-  'a value comes from shared memory into shared memory (checksums: %s)',
-  async (checks) => {
-    const value = someBytes(5_000_000);
+test.each([
+  [1_048_576, false],
+  [5_000_000, false],
+  [5_000_000, true],
+])(
+  'a value of %d bytes comes from shared memory into shared memory (checksums: %s)',
+  async (sizeBytes, checks) => {
+    const value = someBytes(sizeBytes);
     const store = new Store();
     store.set(1, value);
     store.share(1);
