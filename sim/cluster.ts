@@ -58,7 +58,6 @@ export class SimulatedCluster {
       trace: new Trace(),
       coverage,
       checks,
-      killWorker: (worker) => this.#kill(worker, false, 100),
     };
     coverage.reset(scenario, {
       keyOfRun: (session, run) => checks.assignments.keyOfRun(session, run),
@@ -132,7 +131,12 @@ export class SimulatedCluster {
 
   #newWorker(plan: WorkerPlan, ended: (how: WorkerEnd) => void): SimulatedWorker {
     const number = ++this.#processes;
-    return new SimulatedWorker(this.world, plan, { number, ended });
+    const worker: SimulatedWorker = new SimulatedWorker(this.world, plan, {
+      number,
+      ended,
+      killed: () => this.#kill(worker, false, 100),
+    });
+    return worker;
   }
 
   #worker(index: number): SimulatedWorker | undefined {
