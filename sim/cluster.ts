@@ -6,6 +6,7 @@ import { check } from './failure.ts';
 import { Network } from './network.ts';
 import { Oracle } from './oracle.ts';
 import type { SimulatedProcess } from './process.ts';
+import { RESCUER } from './scenario.ts';
 import type { FaultAction, Scenario, WorkerPlan } from './scenario.ts';
 import { SimulatedClient } from './simulated-client.ts';
 import { SimulatedScheduler } from './simulated-scheduler.ts';
@@ -13,7 +14,6 @@ import { SimulatedWorker } from './simulated-worker.ts';
 import type { WorkerEnd } from './simulated-worker.ts';
 import { Trace } from './trace.ts';
 import type { Payload } from './wire.ts';
-import { RESCUER } from './workload.ts';
 import { SCHEDULER_HOST } from './world.ts';
 import type { World } from './world.ts';
 
