@@ -1,22 +1,19 @@
-import { failure, getRelayed, LIMITS } from '@farm/protocol';
+import { getRelayed } from '@farm/protocol';
 import type { GetData, WorkerBoundMessage, WorkerMessage } from '@farm/protocol';
 
 import { memoryPolicy } from '../packages/worker/src/core/index.ts';
 import type {
-  Execute,
   WorkerCore,
   WorkerEvent,
   WorkerInstruction,
 } from '../packages/worker/src/core/index.ts';
 import type { DataOutlet } from '../packages/worker/src/shell/data/serve-data.ts';
 import { DEVICES } from './checkers/devices.ts';
-import { check } from './failure.ts';
 import type { Random } from './prng.ts';
 import type { SimulatedProcess } from './process.ts';
 import type { WorkerPlan } from './scenario.ts';
 import { SimulatedFetcher } from './simulated-fetcher.ts';
-import { SimulatedSlots } from './simulated-slots.ts';
-import type { GivenRun } from './simulated-slots.ts';
+import { SimulatedRuns } from './simulated-runs.ts';
 import { SimulatedSpilling } from './simulated-spilling.ts';
 import { SimulatedStore } from './simulated-store.ts';
 import type { Wire, WireEnd } from './wire.ts';
@@ -43,11 +40,10 @@ export class SimulatedSession {
   readonly #end: WireEnd;
   readonly #random: Random;
   readonly #wire: Wire;
-  readonly #slots: SimulatedSlots;
+  readonly #runs: SimulatedRuns;
   readonly #fetcher: SimulatedFetcher;
   readonly #spilling: SimulatedSpilling;
   readonly #ended: (how: 'exit' | 'lost') => void;
-  readonly #tasks = new Map<number, number>();
   #events: WorkerEvent[] = [];
   #isDue = false;
   #isOver = false;
@@ -84,33 +80,11 @@ export class SimulatedSession {
     const { nthreads, name } = plan;
     const memory = memoryPolicy(plan.memoryLimitBytes);
     this.core = new cores.WorkerCore({ nthreads, name, address, devices, memory });
-    this.#slots = new SimulatedSlots(plan.nthreads, {
-      process,
+    this.#runs = new SimulatedRuns(world, {
+      session: this,
       random: this.#random,
-      nowMs: () => clock.nowMs,
-      settings: world.scenario.settings,
-      handlers: {
-        ended: (_slot, results) => this.#runsEnded(results),
-        erred: (_slot, run, why, durationUs) => {
-          this.#tasks.delete(run);
-          this.#post({ kind: 'run-erred', nowMs: clock.nowMs, run, failure: why, durationUs });
-        },
-        emptied: (slot, failed, unstarted) => {
-          if (failed !== null) this.#tasks.delete(failed.run);
-          for (const run of unstarted) this.#tasks.delete(run);
-          this.#post({ kind: 'slot-emptied', nowMs: clock.nowMs, slot, failed, unstarted });
-        },
-        withdrawn: (slot, withdrawn, started) => this.#withdrawn(slot, withdrawn, started),
-        seceded: (_slot, given) => {
-          world.checks.execution.seceded(this, given);
-          this.#post({ kind: 'run-seceded', nowMs: clock.nowMs, run: given.run.run });
-        },
-        started: (_slot, given) => world.checks.execution.started(this, given),
-        over: (_slot, given) => world.checks.execution.over(this, given),
-        compute: ({ spec, inputs }) => world.oracle.compute(spec, inputs),
-        behave: (given) => world.checks.execution.behave(given),
-        killed,
-      },
+      post: (event) => this.#post(event),
+      killed,
     });
     this.#fetcher = new SimulatedFetcher({
       clock,
@@ -161,7 +135,7 @@ export class SimulatedSession {
   die(isSilent: boolean): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#slots.close();
+    this.#runs.close();
     this.#fetcher.close();
     this.#spilling.close();
     if (isSilent) this.#end.vanish();
@@ -172,7 +146,7 @@ export class SimulatedSession {
   #finish(how: 'exit' | 'lost', reason: string): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#slots.close();
+    this.#runs.close();
     this.#fetcher.close();
     this.#spilling.close();
     this.#end.close(reason);
@@ -183,7 +157,7 @@ export class SimulatedSession {
 
   #beat(): void {
     if (this.#isOver) return;
-    const executing = this.#slots.executing().length;
+    const executing = this.#runs.executing;
     const metrics = {
       rssBytes: 1_000_000,
       storedBytes: this.store.totalBytes,
@@ -238,12 +212,6 @@ export class SimulatedSession {
     }
   }
 
-  #withdrawn(slot: number, withdrawn: readonly number[], started: readonly number[]): void {
-    for (const run of withdrawn) this.#tasks.delete(run);
-    const { nowMs } = this.#world.clock;
-    this.#post({ kind: 'runs-withdrawn', nowMs, slot, withdrawn, started });
-  }
-
   #perform(instruction: WorkerInstruction): void {
     switch (instruction.do) {
       case 'to-scheduler':
@@ -252,19 +220,14 @@ export class SimulatedSession {
         this.#say(instruction.message);
         break;
       case 'execute':
-        this.#execute(instruction);
+        this.#runs.execute(instruction);
         break;
-      case 'withdraw': {
-        const { slot, runs } = instruction;
-        const { withdrawn, started } = this.#slots.withdraw(slot, runs);
-        this.#withdrawn(slot, withdrawn, started);
+      case 'withdraw':
+        this.#runs.withdraw(instruction);
         break;
-      }
-      case 'interrupt': {
-        const { slot, run, code, reason } = instruction;
-        this.#slots.interrupt(slot, run, failure(code, reason, '', this.worker.plan.name, null));
+      case 'interrupt':
+        this.#runs.interrupt(instruction);
         break;
-      }
       case 'keep':
         this.store.set(instruction.task, instruction.value.slice());
         break;
@@ -306,51 +269,6 @@ export class SimulatedSession {
 
   #say(message: Parameters<Wire['send']>[2]): void {
     this.#wire.send(this.#end, 'worker', message);
-  }
-
-  #execute({ slot, fn, runs }: Execute): void {
-    const given: GivenRun[] = [];
-    for (const run of runs) {
-      const spec = this.#world.checks.execution.given(this, fn, run);
-      const inputs = run.inputs.map((task) => {
-        const value = this.store.get(task);
-        check(
-          value !== undefined,
-          'inputs',
-          `${this.name}: input ${task} of ${run.key} is missing`,
-        );
-        return value;
-      });
-      given.push({ run, spec, inputs });
-      this.#tasks.set(run.run, run.task);
-    }
-    this.#slots.execute(slot, given);
-  }
-
-  #runsEnded(
-    results: readonly {
-      readonly run: number;
-      readonly value: Uint8Array;
-      readonly durationUs: number;
-    }[],
-  ): void {
-    const ended = results.flatMap(({ run, value, durationUs }) => {
-      const task = this.#tasks.get(run);
-      if (task === undefined) return [];
-      this.#tasks.delete(run);
-      const sizeBytes = value.byteLength;
-      this.store.set(task, value);
-      return [
-        {
-          run,
-          sizeBytes,
-          value: sizeBytes <= LIMITS.inlineValueBytesMax ? value : null,
-          durationUs,
-        },
-      ];
-    });
-    if (ended.length === 0) return;
-    this.#post({ kind: 'runs-ended', nowMs: this.#world.clock.nowMs, ended });
   }
 
   #notePause(message: WorkerMessage): void {
