@@ -6,6 +6,7 @@ import { check } from './failure.ts';
 import { Network } from './network.ts';
 import { Oracle } from './oracle.ts';
 import type { SimulatedProcess } from './process.ts';
+import { RESCUER } from './scenario.ts';
 import type { FaultAction, Scenario, WorkerPlan } from './scenario.ts';
 import { SimulatedClient } from './simulated-client.ts';
 import { SimulatedScheduler } from './simulated-scheduler.ts';
@@ -13,7 +14,6 @@ import { SimulatedWorker } from './simulated-worker.ts';
 import type { WorkerEnd } from './simulated-worker.ts';
 import { Trace } from './trace.ts';
 import type { Payload } from './wire.ts';
-import { RESCUER } from './workload.ts';
 import { SCHEDULER_HOST } from './world.ts';
 import type { World } from './world.ts';
 
@@ -58,7 +58,6 @@ export class SimulatedCluster {
       trace: new Trace(),
       coverage,
       checks,
-      killWorker: (worker) => this.#kill(worker, false, 100),
     };
     coverage.reset(scenario, {
       keyOfRun: (session, run) => checks.assignments.keyOfRun(session, run),
@@ -132,7 +131,12 @@ export class SimulatedCluster {
 
   #newWorker(plan: WorkerPlan, ended: (how: WorkerEnd) => void): SimulatedWorker {
     const number = ++this.#processes;
-    return new SimulatedWorker(this.world, plan, { number, ended });
+    const worker: SimulatedWorker = new SimulatedWorker(this.world, plan, {
+      number,
+      ended,
+      killed: () => this.#kill(worker, false, 100),
+    });
+    return worker;
   }
 
   #worker(index: number): SimulatedWorker | undefined {

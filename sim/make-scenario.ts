@@ -12,7 +12,8 @@ import type {
   WorkerPlan,
 } from './scenario.ts';
 import { withMemoryLimits } from './worker-memory.ts';
-import { MEMORY_FEATURE, WORKLOAD_FEATURES, WorkloadMaker } from './workload.ts';
+import { makeWorkload } from './workload/workload.ts';
+import { MEMORY_FEATURE, WORKLOAD_FEATURES } from './workload/workload-options.ts';
 
 /** How large the scenarios of a run are. */
 export interface Profile {
@@ -56,13 +57,13 @@ export function makeScenario(seed: number, profile: Profile = SMALL): Scenario {
   }
   let ops = withSpeculation(
     seed,
-    new WorkloadMaker(new Random(mix(seed, 'workload')), {
+    makeWorkload(new Random(mix(seed, 'workload')), {
       tasks: Math.ceil(random.spread(2, profile.tasksMax)),
       clients: clients.length,
       untilMs: settings.faultsMs * random.between(0.01, 0.8),
       workers,
       features,
-    }).make(),
+    }),
   );
   if (isMemoryShort) workers = withMemoryLimits(seed, workers, ops);
   if (new Random(mix(seed, 'growth')).chance(0.15)) {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 
 import { Clock } from './clock.ts';
 import { Network } from './network.ts';
-import type { End } from './network.ts';
+import type { End } from './connection-end.ts';
 import { SimulatedProcess } from './process.ts';
 
 const SETTINGS = { delayMs: [1, 1], jitter: 0.5, silenceMs: 1_000, dialMs: 400 } as const;

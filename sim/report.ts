@@ -7,7 +7,7 @@ import { LEGAL_PAIRS, LEGAL_TRANSITIONS } from './legal-pairs.ts';
 import type { RunReport } from './run.ts';
 import { formatParts } from './shrink.ts';
 import type { Shrunk } from './shrink.ts';
-import { MEMORY_FEATURE, WORKLOAD_FEATURES } from './workload.ts';
+import { MEMORY_FEATURE, WORKLOAD_FEATURES } from './workload/workload-options.ts';
 
 /** The one command that runs this again. */
 export function replayCommand(

@@ -48,6 +48,9 @@ export interface WorkerPlan {
   readonly memoryLimitBytes: number | null;
 }
 
+/** A worker of this name can run anything; it comes when faults end. */
+export const RESCUER = 'rescuer';
+
 /** One client. */
 export interface ClientPlan {
   readonly name: string;

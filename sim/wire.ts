@@ -3,7 +3,7 @@ import { checkMessage, decodeBatch, encodeBatch } from '@farm/protocol';
 import type { BulkFrame, Message } from '@farm/protocol';
 
 import type { Random } from './prng.ts';
-import type { End } from './network.ts';
+import type { End } from './connection-end.ts';
 
 /** One thing said. */
 export type Payload =

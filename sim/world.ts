@@ -6,7 +6,6 @@ import type { Coverage } from './coverage.ts';
 import type { Network } from './network.ts';
 import type { Oracle } from './oracle.ts';
 import type { Scenario } from './scenario.ts';
-import type { SimulatedWorker } from './simulated-worker.ts';
 import type { Trace } from './trace.ts';
 import type { Payload } from './wire.ts';
 
@@ -27,6 +26,4 @@ export interface World {
   readonly trace: Trace;
   readonly coverage: Coverage;
   readonly checks: Checks;
-  /** A process of a worker ends by the hand of a task. */
-  readonly killWorker: (worker: SimulatedWorker) => void;
 }

@@ -4,9 +4,14 @@ import type { Define, Forget, SlotRun } from '../../packages/worker/src/core/ind
 import { check } from '../failure.ts';
 import { grantedMemory, MEMORY, memoryOf } from '../growing-memory.ts';
 import type { Oracle, TaskSpec } from '../oracle.ts';
+import type { WorkerPlan } from '../scenario.ts';
 import type { Conduct, GivenRun } from '../simulated-slots.ts';
 import { checkUses, devicesAskedFor } from './devices.ts';
-import type { SimulatedSession } from '../simulated-worker.ts';
+
+/** A session of a worker, as far as it is shown. */
+export interface CheckedSession {
+  readonly worker: { readonly plan: WorkerPlan };
+}
 
 interface SessionRecord {
   readonly executing: Map<number, GivenRun>;
@@ -25,7 +30,7 @@ interface SessionRecord {
  */
 export class ExecutionChecker {
   readonly #oracle: Oracle;
-  readonly #sessions = new Map<SimulatedSession, SessionRecord>();
+  readonly #sessions = new Map<CheckedSession, SessionRecord>();
   readonly #started = new Set<number>();
   /** How often each function has misbehaved on purpose, or has run where that decides. */
   readonly #mishaps = new Map<number, number>();
@@ -39,7 +44,7 @@ export class ExecutionChecker {
     this.#areFailuresFinal = areFailuresFinal;
   }
 
-  opened(session: SimulatedSession): void {
+  opened(session: CheckedSession): void {
     this.#sessions.set(session, {
       executing: new Map(),
       seceded: new Set(),
@@ -49,19 +54,19 @@ export class ExecutionChecker {
     });
   }
 
-  closed(session: SimulatedSession): void {
+  closed(session: CheckedSession): void {
     this.#sessions.delete(session);
   }
 
   /** Functions come and go. */
-  functionsTold(session: SimulatedSession, instruction: Define | Forget): void {
+  functionsTold(session: CheckedSession, instruction: Define | Forget): void {
     const functions = this.#sessions.get(session)?.functions;
     if (instruction.do === 'define') functions?.add(instruction.fn);
     else for (const fn of instruction.fns) functions?.delete(fn);
   }
 
   /** A run is given to a slot; returns its task. */
-  given(session: SimulatedSession, fn: number, { run, key, args, inputs }: SlotRun): TaskSpec {
+  given(session: CheckedSession, fn: number, { run, key, args, inputs }: SlotRun): TaskSpec {
     const spec = this.#oracle.decodeArguments(args);
     check(spec !== undefined, 'execution', `run ${run} of ${key} has arguments of no task`);
     check(spec.key === key, 'execution', `run ${run} of ${key} has the arguments of ${spec.key}`);
@@ -75,7 +80,7 @@ export class ExecutionChecker {
     return spec;
   }
 
-  started(session: SimulatedSession, given: GivenRun): void {
+  started(session: CheckedSession, given: GivenRun): void {
     const { run } = given.run;
     const record = this.#sessions.get(session);
     check(record !== undefined, 'execution', `run ${run} starts in a session that is over`);
@@ -88,16 +93,16 @@ export class ExecutionChecker {
   }
 
   /** A run goes on without its slot. */
-  seceded(session: SimulatedSession, { run }: GivenRun): void {
+  seceded(session: CheckedSession, { run }: GivenRun): void {
     this.#sessions.get(session)?.seceded.add(run.run);
   }
 
-  over(session: SimulatedSession, { run }: GivenRun): void {
+  over(session: CheckedSession, { run }: GivenRun): void {
     this.#sessions.get(session)?.executing.delete(run.run);
   }
 
   /** A worker reports. */
-  said(session: SimulatedSession, message: WorkerMessage): void {
+  said(session: CheckedSession, message: WorkerMessage): void {
     const record = this.#sessions.get(session);
     if (record === undefined) return;
     const tell = (run: number): void => {
@@ -155,7 +160,7 @@ export class ExecutionChecker {
     check(starts <= most, 'execution', `${key} must not run twice, and starts ${starts} times`);
   }
 
-  #checkCapacity(session: SimulatedSession, { executing, seceded }: SessionRecord): void {
+  #checkCapacity(session: CheckedSession, { executing, seceded }: SessionRecord): void {
     const { plan } = session.worker;
     let threads = 0;
     const used = new Map<string, number>();

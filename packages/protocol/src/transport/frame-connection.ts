@@ -1,19 +1,17 @@
 import type { BulkFrame, Connection, ConnectionHandlers } from '../connection.ts';
-import { batchBytesMax, decodeBatch, encodeMessage, joinBatch } from '../codec/batch.ts';
+import { batchBytesMax, encodeMessage, joinBatch } from '../codec/batch.ts';
 import { decodeAck, encodeAck, isAck } from '../codec/ack.ts';
-import { BULK_HEADER_BYTES, decodeBulk, encodeBulkHeader, isBulk } from '../codec/bulk.ts';
-import { checkMessage } from '../codec/check-message.ts';
+import { BULK_HEADER_BYTES, encodeBulkHeader } from '../codec/bulk.ts';
 import type { MessagesBySpeaker, Speaker } from '../codec/check-message.ts';
 import { FarmError, LIMITS, Replay } from '../core/index.ts';
 import type { Message } from '../core/index.ts';
+import { Acknowledgements } from './acknowledgements.ts';
+import { asProtocolError, decodeFrame } from './frame-contents.ts';
+import type { FrameContents } from './frame-contents.ts';
 import type { FramePort } from './frame-port.ts';
 
 /** A batch leaves early once it has this many bytes, so that encoding and sending overlap. */
 const BATCH_BYTES = 1_048_576;
-/** What arrived is acknowledged after so many bytes or frames, or so much time. */
-const ACK_BYTES = 1_048_576;
-const ACK_FRAMES = 1_024;
-const ACK_MS = 1_000;
 /** The longest time a timer of Node can count. */
 const TIMER_MS_MAX = 2_147_483_647;
 
@@ -60,6 +58,7 @@ export class FrameConnection<Out extends Message, S extends Speaker> implements 
   /** Null while there is none. */
   #port: FramePort | null;
   readonly #replay: Replay<Pieces> | null;
+  readonly #acks = new Acknowledgements(() => this.#port?.send(encodeAck(this.received)));
   readonly #speaker: S;
   readonly #sendBufferBytesMax: number;
   readonly #frameBytesMax: number;
@@ -82,9 +81,6 @@ export class FrameConnection<Out extends Message, S extends Speaker> implements 
   #isRef = true;
   /** Keeps the process alive while there is no port to do it. */
   #lifeline: NodeJS.Timeout | undefined;
-  #ackTimer: NodeJS.Timeout | undefined;
-  #ackFrames = 0;
-  #ackBytes = 0;
 
   constructor(port: FramePort, options: FrameConnectionOptions<S>) {
     this.peer = options.peer;
@@ -274,7 +270,7 @@ export class FrameConnection<Out extends Message, S extends Speaker> implements 
         return;
       }
       this.#replay.arrived();
-      this.#ackLater(frame);
+      this.#acks.arrived(sizeOf(frame));
     }
     if (this.#isDelivering) this.#deliver(frame);
     else this.#inbox.push(frame);
@@ -320,7 +316,7 @@ export class FrameConnection<Out extends Message, S extends Speaker> implements 
 
   #leavePort(): void {
     this.#port = null;
-    this.#stopAcks();
+    this.#acks.stop();
     this.#lifeline ??= setInterval(() => {}, TIMER_MS_MAX);
     if (!this.#isRef) this.#lifeline.unref();
   }
@@ -335,30 +331,6 @@ export class FrameConnection<Out extends Message, S extends Speaker> implements 
     } catch (error) {
       this.fail(asProtocolError(error));
     }
-  }
-
-  /** Acknowledges what arrived: soon where it is much, so that the peer need not keep it. */
-  #ackLater(frame: readonly Uint8Array[]): void {
-    this.#ackFrames += 1;
-    this.#ackBytes += sizeOf(frame);
-    if (this.#ackFrames >= ACK_FRAMES || this.#ackBytes >= ACK_BYTES) {
-      this.#ack();
-    } else if (this.#ackTimer === undefined) {
-      this.#ackTimer = setTimeout(() => this.#ack(), ACK_MS);
-      this.#ackTimer.unref();
-    }
-  }
-
-  #ack(): void {
-    this.#stopAcks();
-    this.#port?.send(encodeAck(this.received));
-  }
-
-  #stopAcks(): void {
-    clearTimeout(this.#ackTimer);
-    this.#ackTimer = undefined;
-    this.#ackFrames = 0;
-    this.#ackBytes = 0;
   }
 
   #dropSlowConsumer(): void {
@@ -377,27 +349,16 @@ export class FrameConnection<Out extends Message, S extends Speaker> implements 
   #deliver(pieces: readonly Uint8Array[]): void {
     const handlers = this.#handlers;
     if (this.#isMuted || handlers === undefined) return;
-    let bulk: BulkFrame | undefined;
-    let batch: readonly MessagesBySpeaker[S][] = [];
+    let contents: FrameContents<S>;
     try {
-      const [first = EMPTY, ...rest] = pieces;
-      if (isBulk(first)) {
-        // A client only asks for values, it never sends one this way.
-        if (this.#speaker === 'client') throw new FarmError('ERR_PROTOCOL', 'unasked bulk frame');
-        bulk = decodeBulk(first, rest);
-      } else {
-        batch = checked(
-          decodeBatch(rest.length === 0 ? first : Buffer.concat(pieces)),
-          this.#speaker,
-        );
-      }
+      contents = decodeFrame(pieces, this.#speaker);
     } catch (error) {
       this.fail(asProtocolError(error));
       return;
     }
     // Outside the try: what a handler throws is a bug of its owner and not a malformed frame.
-    if (bulk !== undefined) handlers.bulk(bulk);
-    else handlers.messages(batch);
+    if (contents.kind === 'bulk') handlers.bulk(contents.bulk);
+    else handlers.messages(contents.messages);
   }
 
   /** Nothing arrives or leaves any more; `closed` follows from the event loop. */
@@ -407,7 +368,7 @@ export class FrameConnection<Out extends Message, S extends Speaker> implements 
     this.#pending = [];
     this.#pendingBytes = 0;
     this.#replay?.clear();
-    this.#stopAcks();
+    this.#acks.stop();
     clearInterval(this.#lifeline);
     this.#lifeline = undefined;
     setImmediate(() => {
@@ -437,16 +398,6 @@ function sizeOf(pieces: readonly Uint8Array[]): number {
   return size;
 }
 
-function checked<S extends Speaker>(
-  values: readonly unknown[],
-  speaker: S,
-): readonly MessagesBySpeaker[S][] {
-  for (const value of values) checkMessage(value, speaker);
-  // SAFE: every value was checked just now. Without the cast the union is too much for the compiler.
-  // oxlint-disable-next-line typescript/no-unnecessary-type-assertion
-  return values as readonly MessagesBySpeaker[S][];
-}
-
 function encoding(message: Message): Uint8Array {
   try {
     return encodeMessage(message);
@@ -455,9 +406,4 @@ function encoding(message: Message): Uint8Array {
       cause: error,
     });
   }
-}
-
-function asProtocolError(error: unknown): FarmError {
-  if (error instanceof FarmError) return error;
-  return new FarmError('ERR_PROTOCOL', 'malformed frame', { cause: error });
 }

@@ -1,13 +1,7 @@
 /** What clients do besides tasks: leases, queues, and workers that are to retire. */
-import type { Random } from './prng.ts';
-import type { ClientAction, WorkerPlan } from './scenario.ts';
-
-/** Something a client does at a time. */
-export interface DrawnOp {
-  readonly atMs: number;
-  readonly client: number;
-  readonly action: ClientAction;
-}
+import type { Random } from '../prng.ts';
+import type { ClientAction, WorkerPlan } from '../scenario.ts';
+import type { DrawnOp } from './drawn-op.ts';
 
 /** What these are drawn from. */
 export interface SharedWorkOptions {
