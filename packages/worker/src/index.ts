@@ -3,8 +3,10 @@
  *
  * @module
  */
-export { DEATH_TIMEOUT_MS, Worker } from './shell/worker.ts';
-export type { WorkerEnd, WorkerOptions } from './shell/worker.ts';
+export { Worker } from './shell/worker.ts';
+export type { WorkerEnd } from './shell/worker-end.ts';
+export { DEATH_TIMEOUT_MS } from './shell/worker-options.ts';
+export type { WorkerOptions } from './shell/worker-options.ts';
 export { taskContext } from './shell/executors/threads/task-context.ts';
 export type { TaskContext } from './shell/executors/threads/task-context.ts';
 export { readOutput } from './shell/executors/commands/output/read-output.ts';

@@ -4,7 +4,8 @@
  * @module
  */
 export { WorkerCore } from './worker-core.ts';
-export type { WorkerCoreOptions, WorkerCounts } from './worker-core.ts';
+export type { WorkerCounts } from './worker-core.ts';
+export type { WorkerCoreOptions } from './worker-state.ts';
 export type {
   CloseAsked,
   DrainAsked,

@@ -1,21 +1,8 @@
 import { invariant } from '@farm/protocol/core';
 
 import { SPILL_BYTES_MIN, type DataTable } from './data-table.ts';
-import type { Devices } from './devices.ts';
-import type { FunctionTable } from './function-table.ts';
-import type { ReadyQueue } from './ready-queue.ts';
 import type { WorkerRun } from './run.ts';
-import type { Slots } from './slots.ts';
-
-/** Everything a worker's core knows. */
-export interface WorkerState {
-  readonly runs: ReadonlyMap<number, WorkerRun>;
-  readonly ready: ReadyQueue;
-  readonly slots: Slots;
-  readonly functions: FunctionTable;
-  readonly data: DataTable;
-  readonly devices: Devices;
-}
+import type { WorkerState } from './worker-state.ts';
 
 /**
  * Checks every index of a worker's core against every other.

@@ -3,7 +3,8 @@ import { createLogger, LIMITS } from '@farm/protocol';
 import { leaveInOrder } from './leave-in-order.ts';
 import type { LeavingOptions } from './lifetime.ts';
 import { giveLifeSigns } from './nanny/life-sign.ts';
-import { defaultWorkerName, EXIT_BROKEN, Worker, type WorkerOptions } from './worker.ts';
+import type { WorkerOptions } from './worker-options.ts';
+import { defaultWorkerName, EXIT_BROKEN, Worker } from './worker.ts';
 
 /**
  * After the worker was asked to end it may take this long to hand back its work. Plugins have their

@@ -8,49 +8,39 @@ import {
   FarmError,
   formatAddress,
   formatDuration,
-  livenessTimes,
   parseAddress,
   PROTOCOL_VERSION,
-  reconnect,
   silentLogger,
   type Connection,
-  type Dialed,
-  type DialOptions,
-  type FunctionExecutor,
   type Logger,
   type PeerMessage,
-  type PreviousDeath,
-  type ResourceAmounts,
   type WorkerHello,
 } from '@farm/protocol';
 import { nanoid } from 'nanoid';
 
 import { DEFAULT_SCHEDULER_PORT, findScheduler, type SchedulerTarget } from './find-scheduler.ts';
 import { EXIT_RESTART } from './exit-restart.ts';
+import { dialScheduler, livenessOf, resumeSession } from './dial-scheduler.ts';
+import { Leaving } from './leaving.ts';
 import { isElsewhere, outgoingHost } from './data/contact-host.ts';
 import { DataServer } from './data/data-server.ts';
-import { visibleGpus, type GpuVendor } from './devices/visible-gpus.ts';
+import { visibleGpus } from './devices/visible-gpus.ts';
 import { workerDevices } from './devices/worker-devices.ts';
-import type { DeviceResource, MemoryFractions } from '../core/index.ts';
 import { Store } from './data/store.ts';
 import {
   defaultLocalDirectory,
   makeLocalDirectory,
   type LocalDirectory,
 } from './local-directory.ts';
-import {
-  commandSite,
-  type CommandsOptions,
-  type CommandSite,
-} from './executors/commands/command-site.ts';
+import { commandSite, type CommandSite } from './executors/commands/command-site.ts';
 import type { SchedulerContact } from './executors/executor.ts';
 import { packageVersion } from './package-version.ts';
 import { NannyLink } from './nanny/nanny-link.ts';
 import { WorkerPlugins } from './plugins/worker-plugins.ts';
 import { WorkerSession, type SessionEnd } from './session.ts';
+import type { WorkerEnd } from './worker-end.ts';
+import { DEATH_TIMEOUT_MS, type WorkerOptions } from './worker-options.ts';
 
-/** One attempt to connect to the scheduler may take this long. */
-const CONNECT_MS = 10_000;
 /** One attempt to connect to a peer. Short, because the scheduler relays where there is no way. */
 const PEER_CONNECT_MS = 3_000;
 const RETRY_MS_MIN = 100;
@@ -60,103 +50,6 @@ const TIMER_MS_MAX = 2_147_483_647;
 
 /** Exit code of a worker that ended by a bug of farm: its nanny starts another. */
 export const EXIT_BROKEN = 70;
-
-/** Options of {@link Worker}. */
-export interface WorkerOptions {
-  /** The scheduler's address. Exactly one of this and `schedulerFile` is given. */
-  readonly address?: string;
-  /** The file a scheduler writes; it may appear later than the worker starts. */
-  readonly schedulerFile?: string;
-  /**
-   * The workers' token, with `address`.
-   * @default the environment variable FARM_TOKEN, else the credential file the scheduler left for
-   * its own user on this host
-   */
-  readonly token?: string;
-  /** Execution slots. */
-  readonly nthreads: number;
-  /**
-   * What functions run in that do not ask for one themselves: threads of this process, or child
-   * processes, which faults of native code do not take the worker down with.
-   * @default 'threads'
-   */
-  readonly executor?: FunctionExecutor;
-  /** @default host name, process id and a random end */
-  readonly name?: string;
-  /** @default none */
-  readonly resources?: ResourceAmounts;
-  /**
-   * Which resources stand for devices, of which tasks learn the ones they are granted.
-   * @default a resource `GPU` for the GPUs from the first on
-   */
-  readonly devices?: readonly DeviceResource[];
-  /**
-   * CPUs that the tasks of each slot are bound to, as `taskset` takes them: `['0-1', '2-3']`.
-   * @default none
-   */
-  readonly slotCpus?: readonly string[];
-  /** By whose variable GPUs are selected. @default 'auto', as the environment and drivers tell */
-  readonly gpuVendor?: GpuVendor | 'auto';
-  /**
-   * Resident memory of the process: results are spilled to files and tasks refused before it is
-   * reached, and a nanny kills a process that comes close to it all the same.
-   * @default null (no limit)
-   */
-  readonly memoryLimitBytes?: number | null;
-  /** At which parts of the limit that happens. @default 0.6, 0.7, 0.8 and 0.95, as in Dask */
-  readonly memoryFractions?: MemoryFractions;
-  /**
-   * Directory of a control group below which tasks that ask for memory get one each.
-   * @default the worker's own group, where none can be made there none
-   */
-  readonly taskCgroup?: string;
-  /** @default a directory for this user in the system's directory for temporary files */
-  readonly localDirectory?: string;
-  /** Modules of plugins, which are set up before it connects. @default none */
-  readonly preload?: readonly string[];
-  /** For the functions that these modules export. @default none */
-  readonly preloadArgv?: readonly string[];
-  /** What is put around commands, and where their output is streamed to. @default nothing */
-  readonly commands?: CommandsOptions;
-  /**
-   * How long to go on without a scheduler, at the start and after it was lost.
-   * @default 300_000
-   */
-  readonly deathTimeoutMs?: number;
-  /**
-   * A scheduler that is silent for this long has lost its connection.
-   * @default 15_000
-   */
-  readonly heartbeatTimeoutMs?: number;
-  /**
-   * Address of this machine to serve results on; `0.0.0.0` for all.
-   * @default the one that reaches the scheduler
-   */
-  readonly host?: string;
-  /**
-   * Ports to serve results on, tried in turn.
-   * @default [0] (any free one)
-   */
-  readonly ports?: readonly number[];
-  /** Whether a nanny watches this process. @default false */
-  readonly nanny?: boolean;
-  /** How the process before this one died, as its nanny says. @default null */
-  readonly previousDeath?: PreviousDeath | null;
-  /** @default silentLogger */
-  readonly logger?: Logger;
-  /** Takes what tasks write. @default this process's own stdout and stderr */
-  readonly output?: (stream: 'stdout' | 'stderr', text: string) => void;
-}
-
-/** How a worker ended. */
-export interface WorkerEnd {
-  /** For the process: 0 on purpose, 1 for a reason that starting again does not cure. */
-  readonly exitCode: number;
-  readonly reason: string;
-}
-
-/** The default of {@link WorkerOptions.deathTimeoutMs}: five minutes. */
-export const DEATH_TIMEOUT_MS = 300_000;
 
 /**
  * A worker: connects to a scheduler, runs tasks in threads and processes of its own, keeps their
@@ -177,14 +70,13 @@ export class Worker implements AsyncDisposable {
   readonly #logger: Logger;
   readonly #incarnation = nanoid();
   readonly #end = Promise.withResolvers<WorkerEnd>();
-  readonly #closing = new AbortController();
+  readonly #leaving = new Leaving();
   readonly #connected = Promise.withResolvers<void>();
   #commandSite: CommandSite = {};
   #directory: LocalDirectory | undefined;
   #plugins: WorkerPlugins | undefined;
   #data: DataServer | undefined;
   #session: WorkerSession | undefined;
-  #draining: { readonly reason: string; readonly restart: boolean } | undefined;
   #store = new Store();
   #hasConnected = false;
   /** When the last session lost its scheduler; null while it has it. */
@@ -230,17 +122,16 @@ export class Worker implements AsyncDisposable {
    * @param restart - Whether its nanny is to start another; called off by a later call without.
    */
   drain(reason: string, restart: boolean = false): void {
-    if (this.#closing.signal.aborted) return;
-    this.#draining = { reason, restart: restart && this.#draining?.restart !== false };
+    if (this.#leaving.signal.aborted) return;
+    this.#leaving.drain(reason, restart);
     if (this.#session !== undefined) this.#session.askDrain(reason, restart);
-    else this.#closing.abort(new FarmError('ERR_CLOSED', reason));
+    else this.#leaving.endDrain(reason);
     if (!this.#isStarted) this.#end.resolve({ exitCode: 0, reason });
   }
 
   /** Hands back what was not started, ends everything else, leaves. Idempotent. */
   async close(reason: string = 'closed'): Promise<void> {
-    this.#draining = undefined;
-    this.#closing.abort(new FarmError('ERR_CLOSED', reason));
+    this.#leaving.close(reason);
     if (!this.#isStarted) this.#end.resolve({ exitCode: 0, reason });
     this.#session?.askClose(reason);
     await this.ended;
@@ -258,10 +149,7 @@ export class Worker implements AsyncDisposable {
       this.#commandSite = await commandSite(this.#options.commands, this.#directory.path);
       end = await this.#serve(await this.#setUpPlugins(this.#directory.path));
     } catch (error) {
-      const { signal } = this.#closing;
-      end = signal.aborted
-        ? this.#left(messageOf(signal.reason))
-        : { exitCode: 1, reason: messageOf(error) };
+      end = this.#leaving.closed() ?? { exitCode: 1, reason: messageOf(error) };
       this.#connected.reject(error);
     }
     try {
@@ -286,7 +174,7 @@ export class Worker implements AsyncDisposable {
       environmentChanged: (changes) => this.#session?.setEnvironment(changes),
     });
     this.#plugins = plugins;
-    await plugins.preload(preload, preloadArgv, this.#closing.signal);
+    await plugins.preload(preload, preloadArgv, this.#leaving.signal);
     return plugins;
   }
 
@@ -296,17 +184,16 @@ export class Worker implements AsyncDisposable {
       const session = await this.#connect(plugins);
       this.#session = session;
       // It may have been asked to close while it connected.
-      if (this.#closing.signal.aborted) session.askClose(messageOf(this.#closing.signal.reason));
+      const { closeReason } = this.#leaving;
+      if (closeReason !== undefined) session.askClose(closeReason);
       const end = await session.ended;
       this.#session = undefined;
       await session.close();
       if (end.how === 'exit') {
         return { exitCode: end.restart === true ? EXIT_RESTART : 0, reason: end.reason };
       }
-      if (this.#closing.signal.aborted) {
-        return this.#left(messageOf(this.#closing.signal.reason));
-      }
-      if (this.#draining !== undefined) return this.#left(this.#draining.reason);
+      const left = this.#leaving.closed() ?? this.#leaving.drained();
+      if (left !== undefined) return left;
       if (end.how === 'broken') {
         this.#logger.error('a bug of farm, please report it', { error: end.why });
         return { exitCode: EXIT_BROKEN, reason: messageOf(end.why) };
@@ -314,11 +201,6 @@ export class Worker implements AsyncDisposable {
       this.#logger.warn('lost the scheduler, starting over with nothing', reasonOf(end));
       plugins.forgetRegistered();
     }
-  }
-
-  /** It has ended since it was asked to. */
-  #left(reason: string): WorkerEnd {
-    return { exitCode: this.#draining?.restart === true ? EXIT_RESTART : 0, reason };
   }
 
   #withoutSchedulerMs(): number {
@@ -331,7 +213,7 @@ export class Worker implements AsyncDisposable {
     const deadline = new AbortController();
     const leftMs = Math.max(0, deathTimeoutMs - this.#withoutSchedulerMs());
     const timer = setTimeout(() => deadline.abort(), Math.min(leftMs, TIMER_MS_MAX));
-    const signal = AbortSignal.any([deadline.signal, this.#closing.signal]);
+    const signal = AbortSignal.any([deadline.signal, this.#leaving.signal]);
     let last: unknown;
     try {
       for (let retryMs = RETRY_MS_MIN; ; retryMs = Math.min(RETRY_MS_MAX, retryMs * 1.5)) {
@@ -348,7 +230,7 @@ export class Worker implements AsyncDisposable {
         await pause(retryMs, signal);
       }
     } catch (error) {
-      if (this.#closing.signal.aborted || !deadline.signal.aborted) throw error;
+      if (this.#leaving.signal.aborted || !deadline.signal.aborted) throw error;
       const { schedulerFile } = this.#options;
       const waited = schedulerFile === undefined ? '' : `: ${resolve(schedulerFile)} is not there`;
       const cause = last === undefined ? waited : `: ${messageOf(last)}`;
@@ -416,7 +298,19 @@ export class Worker implements AsyncDisposable {
       store: this.#store,
       reconnect: () => {
         this.#lostAtMs = performance.now();
-        return this.#resume({ hello, token: target.token, connection, leaseMs: welcome.leaseMs });
+        return resumeSession({
+          hint: this.#options,
+          hello,
+          token: target.token,
+          connection,
+          leaseMs: Math.min(welcome.leaseMs, this.#options.deathTimeoutMs ?? DEATH_TIMEOUT_MS),
+          heartbeatTimeoutMs: this.#options.heartbeatTimeoutMs,
+          signal: this.#leaving.signal,
+          logger: this.#logger,
+          onResumed: () => {
+            this.#lostAtMs = null;
+          },
+        });
       },
       dialPeer: (address) => this.#dialPeer(address, target.token),
       dialStream: (address, reader) => {
@@ -424,7 +318,7 @@ export class Worker implements AsyncDisposable {
           address: parseAddress(address, { defaultPort: DEFAULT_SCHEDULER_PORT }),
           token: target.token,
           timeoutMs: PEER_CONNECT_MS,
-          signal: this.#closing.signal,
+          signal: this.#leaving.signal,
           isLocal: !isElsewhere(address),
           ...reader,
         });
@@ -441,30 +335,6 @@ export class Worker implements AsyncDisposable {
     });
     this.#connected.resolve();
     return session;
-  }
-
-  /** Goes on with a session whose socket was lost, while the scheduler waits for that. */
-  async #resume(session: LostSession): Promise<void> {
-    const { hello, token, connection, leaseMs } = session;
-    const { deathTimeoutMs = DEATH_TIMEOUT_MS, heartbeatTimeoutMs } = this.#options;
-    await reconnect(connection, {
-      leaseMs: Math.min(leaseMs, deathTimeoutMs),
-      signal: this.#closing.signal,
-      dial: async (signal) => {
-        const target = await findScheduler(this.#options, signal, silentLogger);
-        if (target.token !== token) {
-          throw new FarmError('ERR_CONNECTION_LOST', `another scheduler is there (${target.from})`);
-        }
-        await dialScheduler(target, {
-          signal,
-          logger: this.#logger,
-          hello,
-          resume: connection,
-          ...livenessOf(heartbeatTimeoutMs),
-        });
-        this.#lostAtMs = null;
-      },
-    });
   }
 
   /** The data server, made anew where the scheduler has another token. */
@@ -496,7 +366,7 @@ export class Worker implements AsyncDisposable {
       role: 'peer',
       token,
       timeoutMs: PEER_CONNECT_MS,
-      signal: this.#closing.signal,
+      signal: this.#leaving.signal,
       logger: this.#logger,
       hello: {
         op: 'hello',
@@ -535,31 +405,6 @@ export class Worker implements AsyncDisposable {
 function contactOf({ schedulerFile, address }: WorkerOptions): SchedulerContact | undefined {
   if (schedulerFile !== undefined) return { schedulerFile: resolve(schedulerFile) };
   return address === undefined ? undefined : { address };
-}
-
-interface LostSession {
-  readonly hello: WorkerHello;
-  readonly token: string;
-  readonly connection: Dialed<'worker'>['connection'];
-  readonly leaseMs: number;
-}
-
-function livenessOf(deadMs: number | undefined): Pick<DialOptions<'worker'>, 'liveness'> {
-  return deadMs === undefined ? {} : { liveness: livenessTimes(deadMs) };
-}
-
-/** Dials, and says where the address is known from if that fails: a file may be of long ago. */
-async function dialScheduler(
-  target: SchedulerTarget,
-  options: Pick<DialOptions<'worker'>, 'hello' | 'signal' | 'logger' | 'liveness' | 'resume'>,
-): Promise<Dialed<'worker'>> {
-  const { address, token, from } = target;
-  try {
-    return await dial({ ...options, address, token, role: 'worker', timeoutMs: CONNECT_MS });
-  } catch (error) {
-    if (!(error instanceof FarmError)) throw error;
-    throw new FarmError(error.code, `${error.message} (${from})`, { cause: error });
-  }
 }
 
 /** Names this process. Containers may have one host name and process id, so chance is added. */

@@ -1,29 +1,32 @@
 import type { CommandFunction, CommandResult, CommandStage, FunctionSpec } from '@farm/protocol';
 import { FarmError, type Failure, failure } from '@farm/protocol/core';
-import { decodeValue } from '@farm/protocol/value';
-import { hostname } from 'node:os';
 
-import type { TaskCgroup } from '../../task-memory/cgroups/task-cgroup.ts';
 import type { TaskCgroups } from '../../task-memory/cgroups/task-cgroups.ts';
-import { memoryExceeded } from '../../task-memory/memory-exceeded.ts';
 import {
   type Executor,
   type ExecutorHandlers,
   type ExecutorRun,
   memoryAskedFor,
 } from '../executor.ts';
+import { commandArguments } from './command-arguments.ts';
 import { commandLine } from './command-line.ts';
 import { accepted, failedOutcome, type Outcome, valueOutcome } from './command-outcome.ts';
 import type { CommandSite } from './command-site.ts';
+import {
+  type CommandSlot,
+  type GivenCommand,
+  stop,
+  stoppedError,
+  takesAnother,
+} from './command-slot.ts';
 import { CommandStarter } from './command-starter.ts';
-import type { RunningCommand } from './running-command.ts';
+import { runInCgroup } from './run-in-cgroup.ts';
 import type { SpawnedCommand } from './spawned-command.ts';
-import { StagedDirectory, type StagingPlaces, stagingPlaces } from './staging/staged-directory.ts';
+import { runStaged } from './staging/run-staged.ts';
 import { stagePlan } from './staging/stage-plan.ts';
+import { type StagingPlaces, stagingPlaces } from './staging/staged-directory.ts';
 
 const TIMER_MS_MAX = 2 ** 31 - 1;
-/** Commands of a slot that are out of the executor's hands: one that executes, others behind it. */
-const GIVEN_MAX = 16;
 
 /** Options of a {@link CommandExecutor}. */
 export interface CommandExecutorOptions {
@@ -46,32 +49,6 @@ export interface CommandExecutorOptions {
   readonly commandSite?: CommandSite;
   /** Control groups for commands that ask for memory. @default none */
   readonly cgroups?: TaskCgroups | undefined;
-}
-
-interface Waiting {
-  readonly fn: number;
-  readonly run: ExecutorRun;
-}
-
-interface Given extends Waiting {
-  readonly sinceMs: number;
-  /** Where a spawner has it, which begins it when those before it have ended. */
-  readonly queued: SpawnedCommand | undefined;
-  process: RunningCommand | undefined;
-  /** Why it was interrupted, if it was. */
-  stopped: Failure | undefined;
-  /** Ends what copies its files, where there are any. */
-  abort: AbortController | undefined;
-  /** It is to be withdrawn, and the spawner has not answered. */
-  isAsked: boolean;
-}
-
-interface CommandSlot {
-  /** What executes, as far as is known, and what begins behind it without being told. */
-  readonly given: Given[];
-  waiting: Waiting[];
-  /** When an end was last heard of. */
-  heardMs: number;
 }
 
 /**
@@ -190,7 +167,7 @@ export class CommandExecutor implements Executor {
       const queued = spec === undefined ? undefined : this.#queueable(slot, spec, next.run);
       if (queued === undefined && at.given.length > 0) return;
       at.waiting.shift();
-      const given: Given = {
+      const given: GivenCommand = {
         ...next,
         sinceMs: performance.now(),
         queued,
@@ -211,7 +188,7 @@ export class CommandExecutor implements Executor {
     if (memoryAskedFor(run.resources) !== undefined) return undefined;
     try {
       const prefix = this.#options.commandSite?.prefix;
-      const line = commandLine(spec, argumentsOf(run), this.#cwd, prefix);
+      const line = commandLine(spec, commandArguments(run), this.#cwd, prefix);
       return this.#starter.queueable(slot, line, run, spec);
     } catch {
       // What is wrong with it is told in its turn.
@@ -222,7 +199,7 @@ export class CommandExecutor implements Executor {
   #queue(
     slot: number,
     at: CommandSlot,
-    given: Given,
+    given: GivenCommand,
     spec: CommandFunction,
     command: SpawnedCommand,
   ): void {
@@ -245,7 +222,7 @@ export class CommandExecutor implements Executor {
   }
 
   /** A spawner gives back what it has not begun. */
-  #takenBack(slot: number, at: CommandSlot, given: Given): void {
+  #takenBack(slot: number, at: CommandSlot, given: GivenCommand): void {
     this.#leave(at, given);
     if (this.#isClosed) return;
     const { handlers } = this.#options;
@@ -259,7 +236,7 @@ export class CommandExecutor implements Executor {
   async #runAlone(
     slot: number,
     at: CommandSlot,
-    given: Given,
+    given: GivenCommand,
     spec: CommandFunction | undefined,
   ): Promise<void> {
     // Runs given together are all in the list, and `execute` is over, before anything is reported.
@@ -293,7 +270,13 @@ export class CommandExecutor implements Executor {
   }
 
   /** @param durationMs - @default since it was given, or since the end of the one before it */
-  #end(slot: number, at: CommandSlot, given: Given, outcome: Outcome, durationMs?: number): void {
+  #end(
+    slot: number,
+    at: CommandSlot,
+    given: GivenCommand,
+    outcome: Outcome,
+    durationMs?: number,
+  ): void {
     const nowMs = performance.now();
     const durationUs = (durationMs ?? nowMs - Math.max(given.sinceMs, at.heardMs)) * 1000;
     at.heardMs = nowMs;
@@ -316,7 +299,7 @@ export class CommandExecutor implements Executor {
     this.#next(slot, at);
   }
 
-  #leave(at: CommandSlot, given: Given): void {
+  #leave(at: CommandSlot, given: GivenCommand): void {
     at.given.splice(at.given.indexOf(given), 1);
     if (this.#isClosed) this.#settleClosed();
   }
@@ -328,15 +311,20 @@ export class CommandExecutor implements Executor {
   /** @throws CommandError where it does not end well */
   async #run(
     slot: number,
-    given: Given,
+    given: GivenCommand,
     spec: CommandFunction,
     directory: string | undefined,
     onStart: () => void,
   ): Promise<CommandResult> {
     const { run } = given;
     const prefix = this.#options.commandSite?.prefix;
-    const line = commandLine(spec, argumentsOf(run), directory ?? this.#cwd, prefix);
-    const result = await this.#held(given, async (cgroup) => {
+    const line = commandLine(spec, commandArguments(run), directory ?? this.#cwd, prefix);
+    const { cgroups, workerName } = this.#options;
+    const exceeded = (why: Failure): void => {
+      given.stopped ??= why;
+      stop(given);
+    };
+    const result = await runInCgroup(run, { cgroups, workerName, exceeded }, async (cgroup) => {
       const starting = { directory, cgroup: cgroup?.entry };
       const command = await this.#starter.prepare(slot, line, run, spec, starting);
       given.process = command;
@@ -346,35 +334,10 @@ export class CommandExecutor implements Executor {
     return accepted(spec, line, result);
   }
 
-  /** Runs it in a control group where it asks for memory: what the kernel kills there is stopped. */
-  async #held<Result>(
-    given: Given,
-    run: (cgroup: TaskCgroup | undefined) => Promise<Result>,
-  ): Promise<Result> {
-    const { cgroups, workerName } = this.#options;
-    const { run: id, key, resources } = given.run;
-    const limitBytes = memoryAskedFor(resources);
-    if (limitBytes === undefined || cgroups === undefined) return run(undefined);
-    const cgroup = cgroups.begin(id, limitBytes);
-    try {
-      const result = await run(cgroup);
-      if (cgroup?.wasExceeded === true) {
-        const peakBytes = cgroup.chargedBytesMax;
-        given.stopped ??= memoryExceeded({ key, workerName, limitBytes, peakBytes });
-        // Whatever it did then, it did without what was killed.
-        stop(given);
-        cgroup.kill();
-      }
-      return result;
-    } finally {
-      cgroups.ended(id);
-    }
-  }
-
   /** Runs it in a directory of its own. */
   async #runStaged(
     slot: number,
-    given: Given,
+    given: GivenCommand,
     spec: CommandFunction,
     stage: CommandStage,
     onStart: () => void,
@@ -382,28 +345,14 @@ export class CommandExecutor implements Executor {
     const { key, attempt } = given.run;
     const { workerName } = this.#options;
     const at = { key, attempt, workerName };
-    const plan = stagePlan(spec.name, stage, argumentsOf(given.run), this.#cwd, at);
+    const plan = stagePlan(spec.name, stage, commandArguments(given.run), this.#cwd, at);
     // To bring files may take long, too.
     onStart();
     given.abort = new AbortController();
     const { signal } = given.abort;
     if (given.stopped !== undefined || this.#isClosed) given.abort.abort(stoppedError());
-    const directory = await StagedDirectory.make(plan, at, this.#places, signal);
-    let outputs: readonly string[];
-    let result: CommandResult;
-    try {
-      result = await this.#run(slot, given, spec, directory.path, onStart);
-      signal.throwIfAborted();
-      outputs = await directory.take();
-    } catch (error) {
-      const kept = await directory.end(false);
-      if (kept !== undefined && error instanceof Error) {
-        error.message += `; its directory is kept: ${hostname()}:${kept}`;
-      }
-      throw error;
-    }
-    const kept = await directory.end(true);
-    return { ...result, outputs, ...(kept === undefined ? {} : { directory: kept }) };
+    const staged = { plan, attempt: at, places: this.#places, signal };
+    return runStaged(staged, (directory) => this.#run(slot, given, spec, directory, onStart));
   }
 
   #watchTime(slot: number, { run, key, timeoutMs }: ExecutorRun): NodeJS.Timeout | undefined {
@@ -425,25 +374,4 @@ export class CommandExecutor implements Executor {
     }
     return found;
   }
-}
-
-/** Whether another run can be given: to an idle slot any, else one that a spawner takes ahead. */
-function takesAnother({ given }: CommandSlot): boolean {
-  if (given.length >= GIVEN_MAX) return false;
-  return given.every(({ queued, stopped }) => stopped === undefined && queued?.takesAnother);
-}
-
-function stop(given: Given): void {
-  given.process?.stop();
-  given.abort?.abort(stoppedError());
-}
-
-function stoppedError(): FarmError {
-  return new FarmError('ERR_CANCELLED', 'stopped');
-}
-
-function argumentsOf({ args, inputs }: ExecutorRun): readonly unknown[] {
-  const values = inputs.map((input) => decodeValue(input));
-  const decoded = decodeValue(args, values);
-  return Array.isArray(decoded) ? decoded : [];
 }
