@@ -16,8 +16,8 @@ const COLLECT_MS = 1_000;
 const RESULT_FACTOR = 2;
 /** Above this part of the limit the next result may be the end of the worker. */
 const TIGHT_PART = 0.9;
-/** How often it is looked whether garbage has gone. */
-const HELD_SAMPLES_MAX = 10;
+/** How often it is looked whether garbage has gone: for 10 s, since values may be on their way that long. */
+const HELD_SAMPLES_MAX = 50;
 /** Nobody makes room for results that take less than this part of the limit. */
 const SMALL_PART = 1 / 16;
 

@@ -249,10 +249,11 @@ describe('large results', () => {
     expect(placed(handle(sampled(100 * MB, 600)))).toEqual([[0, [2]]]);
     handle(ended([2], { sizeBytes: 300 * MB }), said(free([2])));
     handle(sampled(400 * MB, 800), said(aRun([3])));
-    const later = Array.from({ length: 10 }, (_, index) =>
-      placed(handle(sampled(400 * MB, 1_000 + index))),
+    // Samples come five times a second: 10 s.
+    const later = Array.from({ length: 50 }, (_, index) =>
+      placed(handle(sampled(400 * MB, 1_000 + 200 * index))),
     );
-    expect(later.slice(0, 9)).toEqual(Array.from({ length: 9 }, () => []));
+    expect(later.slice(0, 49)).toEqual(Array.from({ length: 49 }, () => []));
     expect(later.at(-1)).toEqual([[0, [3]]]);
   });
 
