@@ -18,19 +18,17 @@ export type ClientBatch =
   | { readonly kind: 'recomputing'; readonly ids: number[] }
   | { readonly kind: 'message'; readonly message: ClientBoundMessage };
 
-type WorkerBatch =
-  | { readonly kind: 'free'; readonly tasks: number[] }
-  | { readonly kind: 'stop'; readonly runs: number[]; readonly running: boolean }
-  | { readonly kind: 'run'; readonly runs: RunBatch }
-  | { readonly kind: 'message'; readonly message: WorkerBoundMessage };
-
-/** What is to be said to a worker. */
+/** What is to be said to a worker. Messages are as they are sent; what may still grow is named. */
 export interface WorkerLine {
-  readonly batches: WorkerBatch[];
+  readonly messages: (WorkerBoundMessage | RunBatch)[];
   /** The last batch of runs, if it may still grow: nothing but runs was said since. */
   last: RunBatch | null;
   /** All batches of runs that may still grow, where there are several. */
   open: Map<Block, RunBatch> | null;
+  /** Tasks of the last message, where that frees some. */
+  freed: number[] | null;
+  /** Runs of the last message, where that stops some. */
+  stopped: { readonly runs: number[]; readonly running: boolean } | null;
 }
 
 /** Collects what is to be done until the end of a `handle`. */
@@ -64,9 +62,7 @@ export class Outbox {
       last.results.add(id, task, value, start, end);
       return;
     }
-    const batch = new ResultsBatch();
-    batch.add(id, task, value, start, end);
-    batches.push({ kind: 'results', results: batch });
+    batches.push({ kind: 'results', results: new ResultsBatch(id, task, value, start, end) });
   }
 
   failed(client: ClientState, id: number, failure: Failure): void {
@@ -91,48 +87,47 @@ export class Outbox {
   }
 
   toWorker(worker: WorkerState, message: WorkerBoundMessage): void {
-    const line = this.#worker(worker);
-    closeRuns(line);
-    line.batches.push({ kind: 'message', message });
+    this.#say(worker, message);
   }
 
   free(worker: WorkerState, task: number): void {
-    const line = this.#worker(worker);
-    const last = line.batches.at(-1);
-    if (last?.kind === 'free') {
-      last.tasks.push(task);
+    const freed = worker.outgoing?.freed ?? null;
+    if (freed !== null) {
+      freed.push(task);
       return;
     }
-    closeRuns(line);
-    line.batches.push({ kind: 'free', tasks: [task] });
+    const tasks = [task];
+    this.#say(worker, free(tasks)).freed = tasks;
   }
 
   /** Gives up a run, running or, with `running` false, only if it has not started. */
   stop(worker: WorkerState, runId: number, running = true): void {
-    const line = this.#worker(worker);
-    const last = line.batches.at(-1);
-    if (last?.kind === 'stop' && last.running === running) {
-      last.runs.push(runId);
+    const stopped = worker.outgoing?.stopped ?? null;
+    if (stopped?.running === running) {
+      stopped.runs.push(runId);
       return;
     }
-    closeRuns(line);
-    line.batches.push({ kind: 'stop', runs: [runId], running });
+    const runs = [runId];
+    this.#say(worker, stop(runs, running)).stopped = { runs, running };
   }
 
   /** A run for a worker; the function has been defined there. */
   run(assignment: Assignment, task: TaskState): void {
-    const { requirement } = assignment;
+    const { worker, requirement } = assignment;
     const { block } = task;
-    const line = this.#worker(assignment.worker);
-    let batch = openRuns(line, block);
-    if (batch === undefined || batch.isFull || batch.requirement !== requirement) {
-      batch = new RunBatch(block, requirement);
-      if (line.last !== null) line.open ??= new Map([[line.last.block, line.last]]);
-      line.open?.set(block, batch);
-      line.last = batch;
-      line.batches.push({ kind: 'run', runs: batch });
+    const line = worker.outgoing;
+    const batch = line === null ? undefined : openRuns(line, block);
+    if (batch !== undefined && !batch.isFull && batch.requirement === requirement) {
+      batch.add(task, assignment);
+      return;
     }
-    batch.add(task, assignment);
+    const { last = null, open = null } = line ?? {};
+    const begun = new RunBatch(task, assignment);
+    const said = this.#say(worker, begun);
+    // Runs of several blocks grow side by side.
+    if (last !== null) said.open = open ?? new Map([[last.block, last]]);
+    said.open?.set(block, begun);
+    said.last = begun;
   }
 
   /** A worker is gone: what was to be said to it is not. */
@@ -146,8 +141,10 @@ export class Outbox {
     for (const worker of this.#workers) {
       const { session, outgoing } = worker;
       worker.outgoing = null;
-      for (const batch of outgoing?.batches ?? []) {
-        out.push({ do: 'to-worker', worker: session, message: workerMessage(batch) });
+      if (outgoing === null) continue;
+      for (const said of outgoing.messages) {
+        const message = said instanceof RunBatch ? said.build() : said;
+        out.push({ do: 'to-worker', worker: session, message });
       }
     }
     for (const client of this.#clients) {
@@ -171,36 +168,27 @@ export class Outbox {
     return client.outgoing;
   }
 
-  #worker(worker: WorkerState): WorkerLine {
-    if (worker.outgoing !== null) return worker.outgoing;
-    this.#workers.push(worker);
-    worker.outgoing = { batches: [], last: null, open: null };
-    return worker.outgoing;
+  /** Says something new: nothing that was said before it grows any more. */
+  #say(worker: WorkerState, said: WorkerBoundMessage | RunBatch): WorkerLine {
+    const line = worker.outgoing;
+    if (line === null) {
+      this.#workers.push(worker);
+      const messages = [said];
+      worker.outgoing = { messages, last: null, open: null, freed: null, stopped: null };
+      return worker.outgoing;
+    }
+    line.messages.push(said);
+    line.last = null;
+    line.open = null;
+    line.freed = null;
+    line.stopped = null;
+    return line;
   }
 }
 
 /** The batch of runs of a block that may still grow. */
 function openRuns({ last, open }: WorkerLine, block: Block): RunBatch | undefined {
   return last?.block === block ? last : open?.get(block);
-}
-
-/** Something else is said: the runs before it are complete. */
-function closeRuns(line: WorkerLine): void {
-  line.last = null;
-  line.open = null;
-}
-
-function workerMessage(batch: WorkerBatch): WorkerBoundMessage {
-  switch (batch.kind) {
-    case 'free':
-      return free(batch.tasks);
-    case 'stop':
-      return stop(batch.runs, batch.running);
-    case 'run':
-      return batch.runs.build();
-    case 'message':
-      return batch.message;
-  }
 }
 
 function clientMessage(batch: ClientBatch): ClientBoundMessage {

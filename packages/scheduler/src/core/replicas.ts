@@ -1,6 +1,7 @@
 /** Where results are: on workers, and small ones as values kept here. */
 import { eachItem, withItem, withoutItem } from './collections/one-or-many.ts';
-import type { Block, TaskState, WorkerState } from './state.ts';
+import { WorkerState } from './state.ts';
+import type { Block, TaskState } from './state.ts';
 import type { Tables } from './tables.ts';
 import { ValueArena } from './values.ts';
 
@@ -34,7 +35,7 @@ export function keepValue(
 ): void {
   if (task.valueAt >= 0 || !tables.values.take(end - start)) return;
   const { block } = task;
-  block.values ??= new ValueArena();
+  block.values ??= new ValueArena(block.count, tables.lone);
   task.valueAt = block.values.add(bytes, start, end);
 }
 
@@ -46,13 +47,18 @@ export function valueOf(task: TaskState): Uint8Array | null {
 
 /** Drops the result everywhere. */
 export function freeResult(tables: Tables, task: TaskState): void {
-  for (const worker of eachItem(task.holders)) {
-    worker.holds.delete(task);
-    worker.heldBytes -= task.size;
-    tables.outbox.free(worker, task.number);
-  }
+  const { holders } = task;
+  // Most have one, and need no iterator.
+  if (holders instanceof WorkerState) freeCopy(tables, task, holders);
+  else for (const worker of eachItem(holders)) freeCopy(tables, task, worker);
   task.holders = null;
   dropValue(tables, task);
+}
+
+function freeCopy({ outbox }: Tables, task: TaskState, worker: WorkerState): void {
+  worker.holds.delete(task);
+  worker.heldBytes -= task.size;
+  outbox.free(worker, task.number);
 }
 
 function dropValue(tables: Tables, task: TaskState): void {
@@ -61,11 +67,11 @@ function dropValue(tables: Tables, task: TaskState): void {
   task.valueAt = -1;
   tables.values.giveBack(size);
   block.values.remove(size);
-  if (block.values.isSparse) compactValues(block, block.values);
+  if (block.values.isSparse) compactValues(tables, block, block.values);
 }
 
-function compactValues(block: Block, sparse: ValueArena): void {
-  const packed = new ValueArena();
+function compactValues({ lone }: Tables, block: Block, sparse: ValueArena): void {
+  const packed = new ValueArena(block.count, lone);
   for (const task of block.tasks) {
     if (task === undefined || task.valueAt < 0) continue;
     const value = sparse.get(task.valueAt, task.size);

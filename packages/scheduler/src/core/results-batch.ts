@@ -12,23 +12,40 @@ const NO_BYTES = new Uint8Array(0);
 
 /** Results for one client, growing. */
 export class ResultsBatch {
-  readonly #ids: number[] = [];
-  readonly #sizes: number[] = [];
-  readonly #ends: number[] = [];
-  readonly #durationsUs: number[] = [];
-  readonly #ranOn: number[] = [];
-  readonly #workers: string[] = [];
+  readonly #ids: number[];
+  readonly #sizes: number[];
+  readonly #ends: number[];
+  readonly #durationsUs: number[];
+  readonly #ranOn: number[];
+  readonly #workers: string[];
   /** Places in `workers`, once there are many. */
   #places: Map<string, number> | null = null;
-  #bytes = NO_BYTES;
+  /** Values, up to `#end`. While there is but one, a view of where it is. */
+  #bytes: Uint8Array = NO_BYTES;
   #end = 0;
+  #isView = false;
+
+  /** The first result; `value` from `start` to `end` where it is at hand. Many are the only one. */
+  constructor(id: number, task: TaskState, value: Uint8Array | null, start: number, end: number) {
+    if (value !== null) {
+      this.#bytes = value.subarray(start, end);
+      this.#end = end - start;
+      this.#isView = true;
+    }
+    this.#ids = [id];
+    this.#sizes = [task.size];
+    this.#ends = [this.#end];
+    this.#durationsUs = [task.durationUs];
+    this.#ranOn = [0];
+    this.#workers = [task.ranOn];
+  }
 
   /** Whether another message is to be begun. */
   get isFull(): boolean {
     return this.#ids.length >= ENTRIES_MAX || this.#end >= BYTES_MAX;
   }
 
-  /** One result; `value` from `start` to `end` where it is at hand. */
+  /** One more; `value` from `start` to `end` where it is at hand. */
   add(id: number, task: TaskState, value: Uint8Array | null, start: number, end: number): void {
     this.#ids.push(id);
     this.#sizes.push(task.size);
@@ -70,7 +87,8 @@ export class ResultsBatch {
   #append(value: Uint8Array, start: number, end: number): void {
     const size = end - start;
     const needed = this.#end + size;
-    if (needed > this.#bytes.byteLength) {
+    if (this.#isView || needed > this.#bytes.byteLength) {
+      this.#isView = false;
       const grown = new Uint8Array(Math.max(needed, this.#bytes.byteLength * 2));
       grown.set(this.#bytes.subarray(0, this.#end));
       this.#bytes = grown;

@@ -1,4 +1,4 @@
-import { run, runDependency } from '@farm/protocol/core';
+import { runDependency } from '@farm/protocol/core';
 import type { GrantedPlaces, Run, RunDependency } from '@farm/protocol/core';
 
 import { eachItem, hasItem } from './collections/one-or-many.ts';
@@ -20,17 +20,26 @@ export class RunBatch {
   readonly block: Block;
   /** What all of them are granted. */
   readonly requirement: Requirement;
-  readonly #indices: number[] = [];
-  readonly #runs: number[] = [];
+  readonly #indices: number[];
+  readonly #runs: number[];
   #attempts: number[] | null = null;
   #dependencies: (readonly RunDependency[])[] | null = null;
   #devices: GrantedPlaces[] | null = null;
   #argBytes = 0;
   #inputBytes = 0;
 
-  constructor(block: Block, requirement: Requirement) {
-    this.block = block;
-    this.requirement = requirement;
+  /** The first run; many are the only one. */
+  constructor(task: TaskState, assignment: Assignment) {
+    this.block = task.block;
+    this.requirement = assignment.requirement;
+    this.#indices = [task.index];
+    this.#runs = [assignment.run];
+    const attempt = task.trouble?.attempts ?? 1;
+    if (attempt > 1) this.#attempts = [attempt];
+    if (task.dependencies.length > 0) {
+      this.#dependencies = [this.#inputs(task, assignment.worker)];
+    }
+    this.#note(task, assignment);
   }
 
   /** Whether another message is to be begun. */
@@ -39,15 +48,18 @@ export class RunBatch {
   }
 
   /** One more run of a task of the block, on the worker that the message goes to. */
-  add(task: TaskState, { run, worker, devices }: Assignment): void {
-    const { index } = task;
+  add(task: TaskState, assignment: Assignment): void {
     const attempt = task.trouble?.attempts ?? 1;
     if (attempt > 1) this.#attempts ??= this.#indices.map(() => 1);
     this.#attempts?.push(attempt);
     if (task.dependencies.length > 0) this.#dependencies ??= this.#indices.map(() => []);
-    this.#dependencies?.push(this.#inputs(task, worker));
-    this.#indices.push(index);
-    this.#runs.push(run);
+    this.#dependencies?.push(this.#inputs(task, assignment.worker));
+    this.#indices.push(task.index);
+    this.#runs.push(assignment.run);
+    this.#note(task, assignment);
+  }
+
+  #note({ index }: TaskState, { devices }: Assignment): void {
     // All of them need the same, and all workers know which of that stands for devices.
     if (devices !== null) (this.#devices ??= []).push(this.#places(devices));
     this.#argBytes += argEnd(this.block, index) - argStart(this.block, index);
@@ -80,7 +92,9 @@ export class RunBatch {
     const { requirement } = this;
     const from = naming.indexFrom;
     const { args, ends } = this.#arguments();
-    return run({
+    // Made in place: there is one for almost every run, and a copy of what `run` takes is no use.
+    return {
+      op: 'run',
       fn: fn.number,
       key: naming.key,
       indices: from === null ? null : this.#indices.map((index) => from + index),
@@ -95,7 +109,7 @@ export class RunBatch {
       timeoutMs,
       attempts: this.#attempts,
       expectedUs: fn.prefix.meanUs,
-    });
+    };
   }
 
   /** Consecutive tasks share one view of the block's arguments; others are put together. */
@@ -103,6 +117,11 @@ export class RunBatch {
     const block = this.block;
     const indices = this.#indices;
     const firstIndex = indices[0] ?? 0;
+    if (indices.length === 1) {
+      const start = argStart(block, firstIndex);
+      const end = argEnd(block, firstIndex);
+      return { args: block.args.subarray(start, end), ends: [end - start] };
+    }
     const ends: number[] = [];
     let isContiguous = true;
     for (let i = 0; i < indices.length; i++) {

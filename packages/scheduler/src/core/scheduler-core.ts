@@ -263,15 +263,13 @@ export class SchedulerCore {
       case 'scatter':
         return takeScatter(tables, client, message);
       case 'release':
-        for (const [first, count] of pairs(message.ranges)) {
-          releaseRange(tables, client, first, count);
-        }
+        eachRange(message.ranges, (first, count) => releaseRange(tables, client, first, count));
         return null;
       case 'cancel':
         tables.cause = `cancelled: ${message.reason}`;
-        for (const [first, count] of pairs(message.ranges)) {
-          cancelRange(tables, client, { first, count }, message.reason);
-        }
+        eachRange(message.ranges, (first, count) =>
+          cancelRange(tables, client, { first, count }, message.reason),
+        );
         return null;
       case 'retry':
         retryTasks(tables, client, message.ids);
@@ -377,11 +375,14 @@ export class SchedulerCore {
   }
 }
 
-/** `[first, count, first, count]` as pairs; what is no range is left out. */
-function* pairs(ranges: readonly number[]): Generator<readonly [first: number, count: number]> {
+/** Visits `[first, count, first, count]` pair by pair; what is no range is left out. */
+function eachRange(
+  ranges: readonly number[],
+  visit: (first: number, count: number) => void,
+): void {
   for (let at = 0; at + 1 < ranges.length; at += 2) {
     const first = ranges[at] ?? 0;
     const count = ranges[at + 1] ?? 0;
-    if (count > 0) yield [first, count];
+    if (count > 0) visit(first, count);
   }
 }

@@ -17,7 +17,8 @@ import { recordOf, review, troubleOf } from './transitions.ts';
 
 const ID_END = 2 ** 32;
 const NO_NEED = { resources: [], workers: [], allowOtherWorkers: false };
-const NO_TASKS: readonly TaskState[] = [];
+/** Inputs that are searched one by one for repetitions. */
+const SEARCHED_MAX = 16;
 
 /**
  * Takes in a block of tasks.
@@ -188,11 +189,22 @@ function connect(client: ClientState, task: TaskState, message: Submit): void {
     }
     inputs.push(input);
   }
-  const unique = new Set(inputs);
-  task.dependencies = unique.size === 0 ? NO_TASKS : [...unique];
-  if (unique.size < inputs.length) task.inputs = inputs;
+  const unique = withoutRepetitions(inputs);
+  task.dependencies = unique;
+  if (unique.length < inputs.length) task.inputs = inputs;
   for (const input of unique) input.dependents = withItem(input.dependents, task);
   rankBehind(task.block, task);
+}
+
+/** Each once, in order of appearance. */
+function withoutRepetitions(inputs: TaskState[]): TaskState[] {
+  if (inputs.length > SEARCHED_MAX) return [...new Set(inputs)];
+  for (let at = 1; at < inputs.length; at++) {
+    const input = inputs[at];
+    if (input !== undefined && inputs.indexOf(input) < at) return [...new Set(inputs)];
+  }
+  // A list that grew has room for more than is in it.
+  return inputs.slice();
 }
 
 /** Client's ids of the futures in the arguments of task `index`. */

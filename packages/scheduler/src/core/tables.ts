@@ -105,6 +105,8 @@ export class Tables {
   readonly values: ValueBudget;
   /** Arguments of tasks that were submitted one by one. */
   readonly args: ByteChunks = new ByteChunks();
+  /** Small results of such tasks. */
+  readonly lone: ByteChunks = new ByteChunks();
   readonly counts: TaskCounts = noTasks();
 
   readonly outbox: Outbox = new Outbox();

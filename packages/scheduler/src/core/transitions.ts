@@ -151,18 +151,37 @@ export function complete(tables: Tables, task: TaskState, outcome: Outcome): voi
   const isInline = end > start && end - start === outcome.size;
   if (isInline) keepValue(tables, task, values, start, end);
   move(tables, task, 'memory', run, worker.name);
-  const { outbox } = tables;
-  eachWant(task, (client, id) => {
-    outbox.result(client, id, task, isInline ? values : null, start, end);
-  });
+  tellResult(tables, task, isInline ? values : null, start, end);
   stopNeeding(tables, task);
-  for (const dependent of eachItem(task.dependents)) {
-    if (dependent.state !== 'waiting') continue;
-    dependent.waitingOn -= 1;
-    if (dependent.waitingOn === 0) review(tables, dependent);
-    else hastenInputs(task, dependent);
-  }
+  const { dependents } = task;
+  // Most have one, and need no iterator.
+  if (dependents instanceof TaskState) inputIsThere(tables, task, dependents);
+  else for (const dependent of eachItem(dependents)) inputIsThere(tables, task, dependent);
   if (!isNeeded(task)) review(tables, task);
+}
+
+/** One of its inputs is there; others that are missing are next. */
+function inputIsThere(tables: Tables, input: TaskState, dependent: TaskState): void {
+  if (dependent.state !== 'waiting') return;
+  dependent.waitingOn -= 1;
+  if (dependent.waitingOn === 0) review(tables, dependent);
+  else hastenInputs(input, dependent);
+}
+
+/** Tells all that want it; `value` from `start` to `end` where it is at hand. */
+function tellResult(
+  { outbox }: Tables,
+  task: TaskState,
+  value: Uint8Array | null,
+  start: number,
+  end: number,
+): void {
+  const { block, index, wants } = task;
+  if (wants !== null) {
+    eachWant(task, (client, id) => outbox.result(client, id, task, value, start, end));
+  } else if (block.owner !== null && (flagsOf(block, index) & WANTED) !== 0) {
+    outbox.result(block.owner, block.ownerFirst + index, task, value, start, end);
+  }
 }
 
 /** A worker holds what a client handed over: waiting to memory. */
@@ -170,7 +189,7 @@ export function arrive(tables: Tables, task: TaskState, worker: WorkerState): vo
   task.ranOn = worker.name;
   addHolder(task, worker);
   move(tables, task, 'memory', null, worker.name);
-  eachWant(task, (client, id) => tables.outbox.result(client, id, task, null, 0, 0));
+  tellResult(tables, task, null, 0, 0);
   for (const dependent of eachItem(task.dependents)) {
     if (dependent.state !== 'waiting') continue;
     dependent.waitingOn -= 1;

@@ -1,8 +1,14 @@
+import type { ByteChunks } from './collections/byte-chunks.ts';
+
 /** What keeping one value costs besides its bytes, as {@link ValueBudget} counts it. */
 const OVERHEAD_BYTES = 100;
 const ARENA_BYTES_MIN = 256;
+/** Room that is made for all values of a block when its first one comes, at most. */
+const FIRST_BYTES_MAX = 1_024;
 /** Dead bytes are reclaimed once there are this many, and more than live ones. */
 const DEAD_BYTES_MIN = 4_096;
+/** To look at one task of the block costs about as much as to copy so many bytes. */
+const LOOK_BYTES = 16;
 const NO_BYTES = new Uint8Array(0);
 
 /** Bounds how much all kept values take together. */
@@ -43,27 +49,50 @@ export class ValueBudget {
 /**
  * Values of one block, back to back in one growing buffer: a million small results are a few
  * buffers and no million objects. A value is where it begins and how long it is; both are kept by
- * its task. Bytes once handed out never change.
+ * its task. Bytes once handed out never change. The value of a block of one is in a chunk that it
+ * shares with others.
  */
 export class ValueArena {
-  #bytes = NO_BYTES;
+  /** Null for a block of several tasks. */
+  readonly #chunks: ByteChunks | null;
+  #bytes: Uint8Array = NO_BYTES;
   #end = 0;
   #live = 0;
+
+  /** Tasks of the block. */
+  readonly #tasks: number;
+
+  /**
+   * @param tasks - How many tasks the block has.
+   * @param chunks - Where the value of a block of one is put.
+   */
+  constructor(tasks: number, chunks: ByteChunks) {
+    this.#tasks = tasks;
+    this.#chunks = tasks === 1 ? chunks : null;
+  }
 
   /** Bytes of values that were not removed. */
   get liveBytes(): number {
     return this.#live;
   }
 
-  /** Whether so much was removed that to copy the rest is worth its cost. */
+  /** Whether so much was removed that to look for the rest among all tasks and to copy it is worth it. */
   get isSparse(): boolean {
-    return this.#end - this.#live > Math.max(this.#live, DEAD_BYTES_MIN);
+    const dead = this.#end - this.#live;
+    const most = Math.max(this.#live, DEAD_BYTES_MIN, LOOK_BYTES * this.#tasks);
+    return this.#chunks === null && dead > most;
   }
 
   /** Copies bytes in and tells where they are. */
   add(from: Uint8Array, start: number, end: number): number {
-    const at = this.#end;
     const size = end - start;
+    if (this.#chunks !== null) {
+      const kept = this.#chunks.keep(from, start, end);
+      this.#bytes = kept.bytes;
+      this.#live = size;
+      return kept.start;
+    }
+    const at = this.#end;
     this.#reserve(at + size);
     if (size > 48) this.#bytes.set(from.subarray(start, end), at);
     else for (let i = 0; i < size; i++) this.#bytes[at + i] = from[start + i] ?? 0;
@@ -87,11 +116,12 @@ export class ValueArena {
 
   #reserve(needed: number): void {
     if (needed <= this.#bytes.byteLength) return;
-    // The first value gets just its room: most blocks are of one task.
+    // The others of a small block will be of about the same size as the first.
+    const first = Math.min(needed * this.#tasks, FIRST_BYTES_MAX);
     const capacity =
-      this.#end === 0 && needed < ARENA_BYTES_MIN
-        ? needed
-        : Math.max(ARENA_BYTES_MIN, needed, this.#bytes.byteLength * 2);
+      this.#end === 0
+        ? Math.max(ARENA_BYTES_MIN, needed, first)
+        : Math.max(needed, this.#bytes.byteLength * 2);
     const grown = new Uint8Array(capacity);
     grown.set(this.#bytes.subarray(0, this.#end));
     this.#bytes = grown;

@@ -3,6 +3,9 @@ const CHUNK_BYTES = 4_096;
 /** More than that is kept alone. */
 const SHARED_BYTES_MAX = 512;
 
+/** Up to so many a loop is faster than a view of them. */
+const LOOPED_BYTES_MAX = 128;
+
 /** Where some bytes are kept. */
 export interface KeptBytes {
   readonly bytes: Uint8Array;
@@ -18,11 +21,11 @@ export class ByteChunks {
   #chunk = new Uint8Array(CHUNK_BYTES);
   #end = 0;
 
-  /** Keeps a copy. */
-  keep(from: Uint8Array): KeptBytes {
-    const { byteLength } = from;
+  /** Keeps a copy of the bytes between two places. */
+  keep(from: Uint8Array, first = 0, end: number = from.byteLength): KeptBytes {
+    const byteLength = end - first;
     if (byteLength > SHARED_BYTES_MAX) {
-      return { bytes: new Uint8Array(from), start: 0, end: byteLength };
+      return { bytes: new Uint8Array(from.subarray(first, end)), start: 0, end: byteLength };
     }
     if (this.#end + byteLength > CHUNK_BYTES) {
       this.#chunk = new Uint8Array(CHUNK_BYTES);
@@ -30,7 +33,8 @@ export class ByteChunks {
     }
     const bytes = this.#chunk;
     const start = this.#end;
-    bytes.set(from, start);
+    if (byteLength > LOOPED_BYTES_MAX) bytes.set(from.subarray(first, end), start);
+    else for (let at = 0; at < byteLength; at++) bytes[start + at] = from[first + at] ?? 0;
     this.#end += byteLength;
     return { bytes, start, end: this.#end };
   }

@@ -14,8 +14,8 @@ export function withItem<T extends object>(items: OneOrMany<T>, item: T): OneOrM
   if (!isList(items)) return [items, item];
   if (items.includes(item)) return items;
   if (items.length >= LISTED_MAX) return new Set(items).add(item);
-  items.push(item);
-  return items;
+  // A list that is pushed to gets room for many more.
+  return items.concat(item);
 }
 
 /** The set without `item`; to be stored in place of `items`. */

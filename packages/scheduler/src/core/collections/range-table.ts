@@ -47,12 +47,16 @@ export class RangeTable<T extends NumberRange> {
 
   /** The ranges that share a number with `first … first + count`, in ascending order. */
   overlapping(first: number, count: number): T[] {
-    const found: T[] = [];
     const end = first + count;
-    for (let at = Math.max(0, this.#floor(first)); at < this.#items.length; at++) {
+    const from = Math.max(0, this.#floor(first));
+    const start = this.#items[from] ?? null;
+    // Mostly it is one.
+    const isFound = start !== null && start.first < end && start.first + start.count > first;
+    const found = isFound ? [start] : [];
+    for (let at = from + 1; at < this.#items.length; at++) {
       const item = this.#items[at];
       if ((this.#firsts[at] ?? end) >= end) break;
-      if (item !== null && item !== undefined && item.first + item.count > first) found.push(item);
+      if (item !== null && item !== undefined) found.push(item);
     }
     return found;
   }
