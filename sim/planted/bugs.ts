@@ -315,8 +315,9 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     what: 'a copy is not noted at its worker, and outlives it (dask #5157)',
     core: 'scheduler',
     file: 'replicas.ts',
-    find: 'worker.holds.add(task);',
-    replace: 'if (task.holders === worker) worker.holds.add(task);',
+    find: 'if (!worker.holds.add(task.number)) return;',
+    replace:
+      'if (task.holders === null ? !worker.holds.add(task.number) : worker.holds.has(task.number)) return;',
   },
   {
     name: 'dead-entry-placed',
@@ -484,7 +485,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     what: 'a worker is closed though only it holds some result',
     core: 'scheduler',
     file: 'retire.ts',
-    find: 'return [...worker.holds].filter((task) => task.valueAt < 0 && stayingCopies(task) === 0);',
+    find: 'return heldBy(tables, worker).filter((task) => task.valueAt < 0 && stayingCopies(task) === 0);',
     replace: 'return [];',
   },
   {

@@ -12,6 +12,7 @@ import { eachItem } from './collections/one-or-many.ts';
 import { beginCopies, copy, namedWorkers } from './replication.ts';
 import type { CopyBatch, CopyJob } from './replication.ts';
 import { isNamedBy } from './requirements.ts';
+import { heldBy } from './replicas.ts';
 import type { ClientState, TaskState, WorkerState } from './state.ts';
 import { taskOf } from './submission.ts';
 import type { Tables } from './tables.ts';
@@ -32,7 +33,10 @@ export function whoHas(client: ClientState, ids: readonly number[]): WhoHas {
 export function hasWhat(tables: Tables, names: readonly string[]): HasWhat {
   return [...tables.workers.values()]
     .filter((worker) => isNamedBy({ workers: names }, worker))
-    .map(({ name, holds }) => ({ worker: name, keys: [...holds].map(({ key }) => key) }));
+    .map((worker) => ({
+      worker: worker.name,
+      keys: heldBy(tables, worker).map(({ key }) => key),
+    }));
 }
 
 /** Makes or drops copies, and answers when that is done. */
@@ -72,7 +76,7 @@ function planMoves(
   const jobs: Pick<CopyJob, 'task' | 'want' | 'allowed' | 'source'>[] = [];
   const fullestFirst = [...workers].toSorted((a, b) => b.heldBytes - a.heldBytes);
   for (const source of fullestFirst) {
-    const movable = [...source.holds]
+    const movable = heldBy(tables, source)
       .filter((task) => (only === null || only.has(task)) && !tables.copiesWanted.has(task))
       .filter(({ holders }) => holders === source)
       .toSorted((a, b) => b.size - a.size);

@@ -7,7 +7,7 @@ import { recordDeath } from './deaths.ts';
 import { countTasks } from './durations.ts';
 import { observe } from './observations.ts';
 import { eachReadyTask } from './queueing.ts';
-import { removeHolder, isHeld } from './replicas.ts';
+import { heldBy, removeHolder, isHeld } from './replicas.ts';
 import { endTransfersTo } from './replication.ts';
 import { matchWorker, unmatchWorker } from './requirements.ts';
 import { AMOUNT_MAX, ResourcePool } from './resources.ts';
@@ -134,7 +134,7 @@ export function removeWorker(tables: Tables, worker: WorkerState, reason: string
 /** Returns how many results are nowhere else. */
 function loseResults(tables: Tables, worker: WorkerState): number {
   let lost = 0;
-  for (const task of [...worker.holds]) {
+  for (const task of heldBy(tables, worker)) {
     removeHolder(task, worker);
     if (isHeld(task)) continue;
     lost += 1;

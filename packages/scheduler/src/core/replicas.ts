@@ -1,4 +1,7 @@
 /** Where results are: on workers, and small ones as values kept here. */
+import { invariant } from '@farm/protocol/core';
+
+import { findTask } from './blocks.ts';
 import { eachItem, withItem, withoutItem } from './collections/one-or-many.ts';
 import { WorkerState } from './state.ts';
 import type { Block, TaskState } from './state.ts';
@@ -7,17 +10,25 @@ import { ValueArena } from './values.ts';
 
 /** The worker has the task's result. */
 export function addHolder(task: TaskState, worker: WorkerState): void {
-  if (worker.holds.has(task)) return;
+  if (!worker.holds.add(task.number)) return;
   task.holders = withItem(task.holders, worker);
-  worker.holds.add(task);
   worker.heldBytes += task.size;
 }
 
 /** The worker has it no more. */
 export function removeHolder(task: TaskState, worker: WorkerState): void {
-  if (!worker.holds.delete(task)) return;
+  if (!worker.holds.delete(task.number)) return;
   task.holders = withoutItem(task.holders, worker);
   worker.heldBytes -= task.size;
+}
+
+/** Tasks whose results the worker has. Takes time for each. */
+export function heldBy(tables: Tables, { name, holds }: WorkerState): TaskState[] {
+  return [...holds].map((number) => {
+    const task = findTask(tables, number);
+    invariant(task !== undefined, `${name} holds a result of task ${number}, which is unknown`);
+    return task;
+  });
 }
 
 /** Whether the result is anywhere. */
@@ -56,9 +67,10 @@ export function freeResult(tables: Tables, task: TaskState): void {
 }
 
 function freeCopy({ outbox }: Tables, task: TaskState, worker: WorkerState): void {
-  worker.holds.delete(task);
+  const { number } = task;
+  worker.holds.delete(number);
   worker.heldBytes -= task.size;
-  outbox.free(worker, task.number);
+  outbox.free(worker, number);
 }
 
 function dropValue(tables: Tables, task: TaskState): void {

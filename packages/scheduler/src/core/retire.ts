@@ -10,6 +10,7 @@ import { workersToClose } from './adaptive.ts';
 import { readmitWorker, removeWorker, retireWorker } from './membership.ts';
 import { advanceCopies, beginCopies, stayingCopies } from './replication.ts';
 import { isNamedBy } from './requirements.ts';
+import { heldBy } from './replicas.ts';
 import type { ClientState, TaskState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 
@@ -177,7 +178,7 @@ function finishRuns(tables: Tables, retirement: Retirement): void {
   if (tables.scatters.areBoundFor(worker)) return;
   const untilMs = isDraining ? lookAgainMs : deadlineMs;
   if (worker.runs.size > 0 && tables.nowMs < untilMs) return;
-  copyOut(tables, retirement, unsafe(worker));
+  copyOut(tables, retirement, unsafe(tables, worker));
 }
 
 function copyOut(tables: Tables, retirement: Retirement, tasks: readonly TaskState[]): void {
@@ -202,7 +203,7 @@ function closeOrCopyMore(tables: Tables, retirement: Retirement): void {
     retirement.lookAgainMs = tables.nowMs + DRAIN_LOOK_MS;
     return;
   }
-  const left = unsafe(worker);
+  const left = unsafe(tables, worker);
   if (left.length > 0) {
     if (problem === null && retirement.rounds < ROUNDS_MAX) {
       copyOut(tables, retirement, left);
@@ -238,8 +239,8 @@ function logLost(
 }
 
 /** Results that would be lost with the worker. */
-function unsafe(worker: WorkerState): TaskState[] {
-  return [...worker.holds].filter((task) => task.valueAt < 0 && stayingCopies(task) === 0);
+function unsafe(tables: Tables, worker: WorkerState): TaskState[] {
+  return heldBy(tables, worker).filter((task) => task.valueAt < 0 && stayingCopies(task) === 0);
 }
 
 /** The worker is retired, or goes on as before for a reason. */

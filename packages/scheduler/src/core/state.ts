@@ -19,7 +19,7 @@ import type {
 import { AscendingMap } from './collections/ascending-map.ts';
 import { BitSet } from './collections/bit-set.ts';
 import type { KeptBytes } from './collections/byte-chunks.ts';
-import { NumberedSet } from './collections/numbered-set.ts';
+import { NumberSet } from './collections/number-set.ts';
 import type { OneOrMany } from './collections/one-or-many.ts';
 import type { RangeTable } from './collections/range-table.ts';
 import { CoolDown } from './cool-down.ts';
@@ -118,40 +118,10 @@ export class QueueEntry {
 
 /** The tasks of one submit message. */
 export class Block {
+  // What each end of a run needs comes first, and so lies together in memory.
   /** Number of the first task; the others follow. */
   readonly first: number;
   readonly count: number;
-  /** Order of submission. */
-  readonly order: number;
-  /** Burst of submits it belongs to: earlier ones are placed first, see `order.ts`. */
-  generation: number;
-  /** Key of the task that submitted it; null where none did. */
-  readonly parent: string | null;
-  /** Tasks it was submitted from: 1 where a task did, 2 where one did that a task submitted, … */
-  readonly nesting: number;
-  /** Whose share of the workers it counts to. */
-  readonly lane: Lane;
-  readonly naming: Naming;
-  readonly fn: FunctionState;
-  readonly requirement: Requirement;
-  readonly retries: number;
-  readonly priority: number;
-  readonly timeoutMs: number | null;
-  readonly retryDelayMs: number;
-  readonly retryOn: readonly string[];
-  /** By what the memory of a task grows that took all of it; null for not at all. */
-  readonly growMemory: number | null;
-  readonly rerunOnLoss: boolean;
-  /** When a second run is begun beside a slow one; null for never. */
-  readonly speculate: Speculation | null;
-  /** Its tasks are values that a client handed over: they have no lineage. */
-  readonly isScattered: boolean;
-  /** Of a block of one perhaps shared with others. Use {@link argStart} and {@link argEnd}. */
-  readonly args: Uint8Array;
-  readonly argsStart: number;
-  readonly argsEnd: number;
-  /** Null for a block of one. */
-  readonly argEnds: Uint8Array | null;
   /** Of a block of one; of others those of each task. Use {@link flagsOf} and {@link setFlags}. */
   flag: number = WANTED;
   readonly flags: Uint8Array | null;
@@ -159,19 +129,50 @@ export class Block {
   owner: ClientState | null;
   /** The owner's id of the first task. */
   readonly ownerFirst: number;
+  readonly fn: FunctionState;
+  /** Where its tasks are counted; null where the user gave no names. */
+  readonly span: Span | null;
+  readonly naming: Naming;
+  values: ValueArena | null = null;
+  readonly requirement: Requirement;
   /** Tasks that have needed a record of their own so far. */
   readonly tasks: (TaskState | undefined)[];
   /** Tasks that are not forgotten. */
   alive: number;
+  /** Of a block of one perhaps shared with others. Use {@link argStart} and {@link argEnd}. */
+  readonly args: Uint8Array;
+  readonly argsStart: number;
+  readonly argsEnd: number;
+  /** Null for a block of one. */
+  readonly argEnds: Uint8Array | null;
   /** The tasks from here on have not been placed by the block's queue entry. */
   cursor: number;
   /** Tasks that are queued and have no record of their own. */
   unmade = 0;
   /** Which part of it each worker takes; null where that does not matter. */
   homes: Homes | null = null;
-  values: ValueArena | null = null;
-  /** Where its tasks are counted; null where the user gave no names. */
-  readonly span: Span | null;
+  readonly priority: number;
+  /** Burst of submits it belongs to: earlier ones are placed first, see `order.ts`. */
+  generation: number;
+  /** Tasks it was submitted from: 1 where a task did, 2 where one did that a task submitted, … */
+  readonly nesting: number;
+  /** Whose share of the workers it counts to. */
+  readonly lane: Lane;
+  readonly rerunOnLoss: boolean;
+  /** Its tasks are values that a client handed over: they have no lineage. */
+  readonly isScattered: boolean;
+  readonly timeoutMs: number | null;
+  /** When a second run is begun beside a slow one; null for never. */
+  readonly speculate: Speculation | null;
+  /** Order of submission. */
+  readonly order: number;
+  /** Key of the task that submitted it; null where none did. */
+  readonly parent: string | null;
+  readonly retries: number;
+  readonly retryDelayMs: number;
+  readonly retryOn: readonly string[];
+  /** By what the memory of a task grows that took all of it; null for not at all. */
+  readonly growMemory: number | null;
 
   constructor(fields: {
     readonly first: number;
@@ -408,7 +409,8 @@ export class WorkerState {
   readonly number: number;
   /** Runs that are not over, given up ones too, in order of assignment. */
   readonly runs: AscendingMap<Assignment> = new AscendingMap();
-  readonly holds: NumberedSet<TaskState> = new NumberedSet();
+  /** Numbers of the tasks whose results it has; see `heldBy` in `replicas.ts`. */
+  readonly holds: NumberSet = new NumberSet();
   /** What is to be said to it, see `outbox.ts`; null for nothing. */
   outgoing: WorkerLine | null = null;
   heardMs: number;

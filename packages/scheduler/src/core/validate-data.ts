@@ -1,6 +1,7 @@
 import { invariant } from '@farm/protocol/core';
 
 import { hasItem } from './collections/one-or-many.ts';
+import { heldBy } from './replicas.ts';
 import type { WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 
@@ -28,7 +29,7 @@ export function validateData(tables: Tables): void {
   for (const worker of tables.workers.values()) {
     const { name, heldBytes, incomingBytes } = worker;
     let held = 0;
-    for (const { size } of worker.holds) held += size;
+    for (const { size } of heldBy(tables, worker)) held += size;
     invariant(held === heldBytes, `${name} holds ${held} bytes, counted ${heldBytes}`);
     const due = incoming.get(worker) ?? 0;
     invariant(

@@ -11,6 +11,7 @@ import { isInBlockQueue } from './queueing.ts';
 import { hasCapacity, isNamedBy } from './requirements.ts';
 import { isInTheWay } from './reservation.ts';
 import type { Span } from './spans.ts';
+import { heldBy } from './replicas.ts';
 import { flagsOf, GONE, requirementOf, WANTED } from './state.ts';
 import type { Assignment, Block, Requirement, TaskState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
@@ -173,7 +174,7 @@ function validateTask(tables: Tables, task: TaskState): void {
   const isHeld = holders !== null || task.valueAt >= 0;
   invariant((state === 'memory') === isHeld, `${key} is ${state}, held: ${isHeld}`);
   for (const worker of eachItem(holders)) {
-    invariant(worker.holds.has(task), `${worker.name} does not hold ${key}`);
+    invariant(worker.holds.has(task.number), `${worker.name} does not hold ${key}`);
     invariant(tables.workers.get(worker.session) === worker, `${key} is held by ${worker.name}`);
   }
   invariant(state !== 'erred' || (task.trouble?.failure ?? null) !== null, `${key} erred: why?`);
@@ -222,7 +223,7 @@ function validateWorker(tables: Tables, worker: WorkerState): void {
     requirement.isPlain ? 0 : requirement.threads,
   );
   invariant(beyondPlain <= worker.nthreads, `${name}: threads are above capacity`);
-  for (const task of worker.holds) {
+  for (const task of heldBy(tables, worker)) {
     invariant(hasItem(task.holders, worker), `${name} holds ${task.key}, which does not know`);
   }
   invariant(tables.workersByName.get(name) === worker, `${name} is not found by name`);

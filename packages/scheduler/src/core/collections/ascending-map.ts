@@ -1,5 +1,7 @@
 /** Deleted entries are kept until there are this many, and more than there are others. */
 const DELETED_MIN = 16;
+/** An empty map keeps room for half as many entries. */
+const KEPT_MAX = 64;
 
 /**
  * A map whose keys are numbers that only ever grow, in order of insertion. It costs less than a
@@ -13,15 +15,20 @@ export class AscendingMap<T extends object> {
   readonly #entries: (number | T | null)[] = [];
   /** Entries before it are deleted; a place in `#entries`. */
   #head = 0;
+  /** Where the next entry goes. Room beyond is kept: an array that is cut short loses it. */
+  #end = 0;
   #deleted = 0;
 
   get size(): number {
-    return this.#entries.length / 2 - this.#deleted;
+    return this.#end / 2 - this.#deleted;
   }
 
   /** Adds an entry; its key is above all that were added before. */
   set(key: number, item: T): void {
-    this.#entries.push(key, item);
+    const entries = this.#entries;
+    entries[this.#end] = key;
+    entries[this.#end + 1] = item;
+    this.#end += 2;
   }
 
   get(key: number): T | undefined {
@@ -39,22 +46,23 @@ export class AscendingMap<T extends object> {
     if (at < 0 || entries[at + 1] === null) return false;
     entries[at + 1] = null;
     this.#deleted += 1;
-    while (this.#head < entries.length && entries[this.#head + 1] === null) this.#head += 2;
-    if (this.#deleted * 2 === entries.length) this.clear();
-    else if (this.#deleted > DELETED_MIN && this.#deleted * 4 > entries.length) this.#compact();
+    while (this.#head < this.#end && entries[this.#head + 1] === null) this.#head += 2;
+    if (this.#deleted * 2 === this.#end) this.clear();
+    else if (this.#deleted > DELETED_MIN && this.#deleted * 4 > this.#end) this.#compact();
     return true;
   }
 
   clear(): void {
-    this.#entries.length = 0;
+    if (this.#end > KEPT_MAX) this.#entries.length = 0;
+    else this.#entries.fill(null, 0, this.#end);
     this.#head = 0;
+    this.#end = 0;
     this.#deleted = 0;
   }
 
   /** The items, in order of their keys. */
   *values(): Iterable<T> {
-    const entries = this.#entries;
-    for (let at = this.#head; at < entries.length; at += 2) {
+    for (let at = this.#head; at < this.#end; at += 2) {
       const item = this.#item(at);
       if (item !== null) yield item;
     }
@@ -70,29 +78,31 @@ export class AscendingMap<T extends object> {
     const entries = this.#entries;
     let low = this.#head;
     // What was put in first mostly ends first.
-    if (entries[low] === key) return low;
-    let high = entries.length;
+    if (low < this.#end && entries[low] === key) return low;
+    let high = this.#end;
     while (low < high) {
       const middle = ((low + high) >>> 2) << 1;
       // SAFE: there is a key at each even place.
       if ((entries[middle] as number) < key) low = middle + 2;
       else high = middle;
     }
-    return entries[low] === key ? low : -2;
+    return low < this.#end && entries[low] === key ? low : -2;
   }
 
   #compact(): void {
     const entries = this.#entries;
     let to = 0;
-    for (let from = this.#head; from < entries.length; from += 2) {
+    for (let from = this.#head; from < this.#end; from += 2) {
       const item = this.#item(from);
       if (item === null) continue;
       entries[to] = entries[from] ?? 0;
       entries[to + 1] = item;
       to += 2;
     }
+    // What was moved is not to be kept alive from where it was.
     entries.length = to;
     this.#head = 0;
+    this.#end = to;
     this.#deleted = 0;
   }
 }
