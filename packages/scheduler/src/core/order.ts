@@ -36,7 +36,7 @@ export function comesBefore(a: QueueEntry, b: QueueEntry): boolean {
 /** The place of a task among the ready ones. */
 export function entryOf(task: TaskState): QueueEntry {
   const { block, depth } = task;
-  return new QueueEntry(block, task, rankOf(task), depth);
+  return new QueueEntry(block, task, task.rank, depth);
 }
 
 /** The place of a whole block: after all that its tasks have made ready. */
@@ -76,7 +76,7 @@ export function rankBehind(block: Block, task: TaskState): void {
   let rank = Infinity;
   let depth = 0;
   for (const dependency of task.dependencies) {
-    rank = Math.min(rank, rankOf(dependency));
+    rank = Math.min(rank, dependency.rank);
     depth = Math.max(depth, dependency.depth);
     const { block: earlier } = dependency;
     if (earlier.generation >= block.generation) continue;
@@ -92,7 +92,7 @@ export function rankBehind(block: Block, task: TaskState): void {
 export function hastenInputs(task: TaskState, dependent: TaskState): void {
   if (itemCount(task.dependents) > DEPENDENTS_MAX) return;
   const holder = firstItem(task.holders);
-  hasten(dependent, { rank: rankOf(task), holder, first: dependent }, HASTENED_MAX);
+  hasten(dependent, { rank: task.rank, holder, first: dependent }, HASTENED_MAX);
 }
 
 /** Whether a result of the task is an input of another task. */
@@ -115,10 +115,6 @@ export function areSiblings(one: TaskState | undefined, other: TaskState | undef
   return first !== undefined && first === second;
 }
 
-function rankOf(task: TaskState): number {
-  return task.rank === 0 ? task.number : task.rank;
-}
-
 interface Haste {
   readonly rank: number;
   /** Where the result is that waits. */
@@ -134,7 +130,7 @@ function hasten(dependent: TaskState, haste: Haste, budget: number): number {
   for (const input of dependent.dependencies) {
     if (left <= 0) break;
     left -= 1;
-    if (rankOf(input) > rank) input.rank = rank;
+    if (input.rank > rank) input.rank = rank;
     if (input.state === 'waiting') {
       left = hasten(input, haste, left);
     } else if (input.state === 'queued' && (input.entry === null || input.entry.rank > rank)) {

@@ -331,8 +331,8 @@ export class TaskState {
   state: TaskStateName;
   /** Dependencies that are not in memory; kept while waiting. */
   waitingOn = 0;
-  /** Number of the first root it descends from; 0 for a root. */
-  rank = 0;
+  /** Number of the first root it descends from; of a root its own. */
+  rank: number;
   /** Dependencies between it and the root farthest up; 0 for a root. */
   depth = 0;
   /** Dependents that are waiting, ready or processing. */
@@ -361,6 +361,7 @@ export class TaskState {
     this.block = block;
     this.index = index;
     this.state = state;
+    this.rank = block.first + index;
   }
 
   /** What client, worker and logs call it. */

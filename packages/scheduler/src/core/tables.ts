@@ -85,6 +85,8 @@ export class Tables {
   /** Runs that were taken from a loaded worker, and that it would not give up. */
   runsMoved = 0;
   runsKept = 0;
+  /** Records of runs that are over, for new ones; see `reuseRecord` in `workload.ts`. */
+  readonly recordsOfRuns: Assignment[] = [];
   /** Runs of tasks that may be copied, and that take much longer than expected. */
   readonly stragglers: Set<Assignment> = new Set();
   /** Second runs begun beside slow ones. */

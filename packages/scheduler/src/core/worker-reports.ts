@@ -31,7 +31,7 @@ import { keepRun, moveOn } from './stealing.ts';
 import { noteExecution } from './surprises.ts';
 import type { Tables } from './tables.ts';
 import { complete, fail, review, sendBack, sendBackUnstarted, troubleOf } from './transitions.ts';
-import { endRun, secedeRun } from './workload.ts';
+import { endRun, reuseRecord, secedeRun } from './workload.ts';
 
 /** What is added where a task cannot ask for more memory. */
 const LARGEST = '; growMemory is of no more help: no worker that it may run on has more than that';
@@ -75,6 +75,8 @@ export function takeFinished(tables: Tables, worker: WorkerState, message: Finis
         if (assignment.usage !== null) tables.cause = `${cause}: ${taken(assignment.usage)}`;
         complete(tables, task, { worker, size, durationUs, values, start, end });
         tables.cause = cause;
+        // A task without a history has no other run, and nobody else has been told of this one.
+        if (task.trouble === null) reuseRecord(tables, assignment);
       }
     }
     start = end;

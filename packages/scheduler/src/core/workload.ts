@@ -3,29 +3,60 @@ import { requirementOf } from './state.ts';
 import type { Assignment, Requirement, TaskState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 
+/** A record of a run that becomes that of another. */
+type Reused = { -readonly [Field in keyof Assignment]: Assignment[Field] };
+
+/** Records of runs that are kept for new ones: as many as 16,000 workers of four slots have. */
+const RECORDS_MAX = 65_536;
+
 /** Accounts a new run of `task` to the worker. */
 export function beginRun(tables: Tables, task: TaskState, worker: WorkerState): Assignment {
   const requirement = requirementOf(task);
   const { fn } = task.block;
   const { unknownDurationMs } = tables.config;
   const { meanUs } = fn.prefix;
-  const assignment: Assignment = {
-    run: tables.nextRun++,
-    worker,
-    requirement,
-    expectedUs: meanUs ?? unknownDurationMs * 1_000,
-    isLong: isLong(tables, meanUs),
-    taskNumber: task.number,
-    task,
-    isSeceded: false,
-    isExecuting: false,
-    executingSinceMs: null,
-    move: null,
-    staysUntilMs: 0,
-    usage: null,
-    hasStaleCopy: false,
-    devices: requirement.needs.length > 0 ? worker.pool.take(requirement.needs) : null,
-  };
+  const run = tables.nextRun++;
+  const { number: taskNumber } = task;
+  const expectedUs = meanUs ?? unknownDurationMs * 1_000;
+  const isKeeping = isLong(tables, meanUs);
+  const { needs } = requirement;
+  const devices = needs.length > 0 ? worker.pool.take(needs) : null;
+  const record: Reused | undefined = tables.recordsOfRuns.pop();
+  let assignment: Assignment;
+  if (record === undefined) {
+    assignment = {
+      run,
+      worker,
+      requirement,
+      expectedUs,
+      isLong: isKeeping,
+      taskNumber,
+      task,
+      isSeceded: false,
+      isExecuting: false,
+      executingSinceMs: null,
+      move: null,
+      staysUntilMs: 0,
+      usage: null,
+      hasStaleCopy: false,
+      devices,
+    };
+  } else {
+    record.run = run;
+    record.worker = worker;
+    record.requirement = requirement;
+    record.expectedUs = expectedUs;
+    record.isLong = isKeeping;
+    record.taskNumber = taskNumber;
+    record.task = task;
+    record.isSeceded = false;
+    record.isExecuting = false;
+    record.executingSinceMs = null;
+    record.staysUntilMs = 0;
+    record.hasStaleCopy = false;
+    record.devices = devices;
+    assignment = record;
+  }
   worker.runs.set(assignment.run, assignment);
   worker.threadsUsed += requirement.threads;
   if (assignment.isLong) worker.threadsLong += requirement.threads;
@@ -43,6 +74,20 @@ export function endRun(tables: Tables, assignment: Assignment): void {
   if (!requirement.isPlain) worker.specialRuns -= 1;
   if (requirement.needs.length > 0) worker.pool.giveBack(requirement.needs, assignment.devices);
   showRoom(tables, worker);
+}
+
+/**
+ * Keeps the record of a run that is over for a new one: with tens of thousands under way, each would
+ * grow old before it ends, and to make new ones is work for the garbage collector, twice. The caller
+ * answers for it that nobody has the record any more.
+ */
+export function reuseRecord(tables: Tables, assignment: Assignment): void {
+  const { recordsOfRuns } = tables;
+  if (recordsOfRuns.length >= RECORDS_MAX) return;
+  assignment.task = null;
+  assignment.move = null;
+  assignment.usage = null;
+  recordsOfRuns.push(assignment);
 }
 
 /** The run waits for others: its slots are free again, its resources are not. */
