@@ -9,7 +9,7 @@ import { BEGUN_MAX } from './held-reports.ts';
  * Each command is the leader of a session of its own. Standard input that ends means that the
  * worker is gone, however it went: what runs gets SIGTERM, and SIGKILL one second later.
  */
-export const SPAWNER_PROGRAM = `
+export const SPAWNER_PROGRAM: string = `
 import collections, errno, fcntl, gc, mmap, os, select, signal, struct, sys, time
 
 STOP_GRACE, GONE, LOOK, SILENT, LINGER, NOTICE = 2.0, 0.5, 0.02, 0.1, 2.0, 0.005
