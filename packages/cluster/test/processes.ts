@@ -22,6 +22,10 @@ export class Program {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, FARM_HOME: join(cwd, '.farm') },
     });
+    // A test that runs out of time never comes to its end.
+    const kill = (): void => void this.child.kill('SIGKILL');
+    process.once('exit', kill);
+    this.child.once('exit', () => process.off('exit', kill));
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.stdout += text));
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.log += text));
   }
