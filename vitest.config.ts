@@ -39,8 +39,7 @@ export default defineConfig({
     // Tests start schedulers and workers: a process a file keeps what one test leaves behind, a
     // global or a handle, away from the next.
     pool: 'forks',
-    // One more than a small machine has cores, since many tests wait for processes.
-    maxWorkers: 3,
+    maxWorkers: 2,
     sequence: { sequencer: ClustersFirst },
     testTimeout: 30_000,
     hookTimeout: 30_000,
