@@ -10,15 +10,15 @@ import {
 test('requests and answers arrive as they were', () => {
   const request = { task: 2 ** 33 + 7, offset: 2 ** 32, totalBytes: 2 ** 32 + 1, checks: true };
   expect(decodeStreamRequest(encodeStreamRequest(request))).toEqual(request);
-  for (const isOk of [true, false]) {
-    const answer = { isOk, byteLength: 2 ** 40 };
+  for (const kind of ['bytes', 'failed', 'loan'] as const) {
+    const answer = { kind, byteLength: 2 ** 40 };
     expect(decodeStreamAnswer(encodeStreamAnswer(answer))).toEqual(answer);
   }
 });
 
 test('what is not a request or an answer is refused', () => {
   const request = encodeStreamRequest({ task: 1, offset: 2, totalBytes: 3, checks: false });
-  const answer = encodeStreamAnswer({ isOk: true, byteLength: 1 });
+  const answer = encodeStreamAnswer({ kind: 'bytes', byteLength: 1 });
   const refused = { code: 'ERR_PROTOCOL' };
   const changed = (bytes: Uint8Array, at: number): Uint8Array => {
     const copy = bytes.slice();

@@ -12,6 +12,8 @@ import { BulkRequests } from './bulk-requests.ts';
 import { ByteBudget } from './byte-budget.ts';
 import { DamagedBytes, type DialStream, type PartialValue } from './data-stream.ts';
 import { fetchChunks } from './fetch-chunks.ts';
+import { Borrower } from './host-memory/borrower.ts';
+import type { OpenHostMemory } from './host-memory/host-memory.ts';
 import { StreamPool } from './stream-pool.ts';
 
 /** A peer that could not be reached is not dialled again for this long. */
@@ -28,6 +30,10 @@ export interface InputFetcherOptions {
   readonly dialPeer: (address: string) => Promise<Connection<PeerMessage, PeerMessage>>;
   /** Opens a bare connection to a peer, for values of more than one chunk. */
   readonly dialStream: DialStream;
+  /** How values of holders on this host are read where they lie. @default they are not */
+  readonly openHostMemory?: OpenHostMemory | undefined;
+  /** Told why one that could have been was not. @default nobody is */
+  readonly notRead?: (why: string) => void;
   /** Whether what comes from a holder is checked by checksums: where it crosses a network. */
   readonly needsChecks: (address: string) => boolean;
   /** Asks the scheduler to relay bytes; `relayed` gets the answers. */
@@ -55,7 +61,7 @@ interface PeerLink {
 /**
  * Brings inputs from other workers: from each holder in turn, then relayed by the scheduler.
  * Connections to peers are opened when first needed, shared, and kept. Small values go before large
- * ones, which come as streams; where one breaks off, the next holder goes on with the rest: holders
+ * ones, which come as streams, or are read in the memory of a holder on this host; where one breaks off, the next holder goes on with the rest: holders
  * that are named together hold copies of one result.
  */
 export class InputFetcher {
@@ -74,11 +80,13 @@ export class InputFetcher {
   constructor(options: InputFetcherOptions) {
     const { fetchesMax = 50, fetchBytesMax = LIMITS.fetchBytesMax } = options;
     const { dialStream, now = () => performance.now() } = options;
+    const { openHostMemory = () => undefined, notRead = () => {} } = options;
     this.#options = options;
     this.#now = now;
     this.#queue = new PQueue({ concurrency: fetchesMax });
     this.#budget = new ByteBudget(fetchBytesMax);
-    this.#streams = new StreamPool(dialStream);
+    const borrower = new Borrower({ openHostMemory, refused: notRead });
+    this.#streams = new StreamPool(dialStream, borrower);
   }
 
   /**

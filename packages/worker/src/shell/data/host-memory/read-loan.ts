@@ -1,0 +1,82 @@
+import type { LoanTerms } from '@farm/protocol';
+import type PQueue from 'p-queue';
+
+import type { PartialValue } from '../data-stream.ts';
+import type { HostMemory } from './host-memory.ts';
+
+/** Read at once. Less costs more calls; more holds a thread of libuv's pool for longer. */
+const PIECE_BYTES = 8_388_608;
+
+/** What {@link readLoan} reads, and with what. */
+export interface LoanReading {
+  readonly memory: HostMemory;
+  /** Reads go through it; so many at once as it lets. */
+  readonly reads: PQueue;
+  readonly terms: LoanTerms;
+  /** Aborts where nobody wants the value any more. */
+  readonly signal: AbortSignal;
+  /** @default 8 MiB */
+  readonly pieceBytes?: number;
+}
+
+/**
+ * Reads the rest of a value that is lent where it lies. What is found to be of that value counts as
+ * arrived; when this returns nothing writes into it any more.
+ *
+ * @returns What went wrong; undefined where the value has arrived.
+ */
+export async function readLoan(
+  into: PartialValue,
+  reading: LoanReading,
+): Promise<string | undefined> {
+  const { memory, reads, terms, signal, pieceBytes = PIECE_BYTES } = reading;
+  const totalBytes = into.bytes.byteLength;
+  let next = into.arrivedBytes;
+  /** Ends of pieces that are there, by their starts, while one before them is missing. */
+  const ahead = new Map<number, number>();
+  let problem = problemOfSeal(memory, terms);
+
+  const readPiece = async (start: number, end: number): Promise<void> => {
+    for (let at = start; at < end && problem === undefined;) {
+      const piece = into.bytes.subarray(at, end);
+      const count = await memory.read(terms.pid, terms.valueAddress + at, piece);
+      if (count <= 0) problem ??= `the kernel refuses to read (error ${-count})`;
+      at += Math.max(0, count);
+    }
+    problem ??= problemOfSeal(memory, terms);
+    if (problem !== undefined) return;
+    ahead.set(start, end);
+    for (let reached = ahead.get(into.arrivedBytes); reached !== undefined;) {
+      ahead.delete(into.arrivedBytes);
+      into.arrivedBytes = reached;
+      reached = ahead.get(reached);
+    }
+  };
+  const readInTurn = async (): Promise<void> => {
+    while (next < totalBytes && problem === undefined) {
+      const start = next;
+      next = Math.min(start + pieceBytes, totalBytes);
+      const end = next;
+      await reads.add(async () => {
+        if (signal.aborted) problem ??= 'nobody wants it any more';
+        if (problem !== undefined) return;
+        try {
+          await readPiece(start, end);
+        } catch (error) {
+          problem ??= String(error);
+        }
+      });
+    }
+  };
+  await Promise.all(Array.from({ length: reads.concurrency }, readInTurn));
+  return problem;
+}
+
+/** Why what is read there is not to be trusted; undefined where it is. */
+function problemOfSeal(memory: HostMemory, terms: LoanTerms): string | undefined {
+  const found = new Uint8Array(new ArrayBuffer(terms.seal.byteLength));
+  const count = memory.readNow(terms.pid, terms.sealAddress, found);
+  if (count < 0) return `the kernel refuses to read (error ${-count})`;
+  if (Buffer.compare(found, terms.seal) === 0) return undefined;
+  return 'the seal is broken: the loan has ended, or it is another process';
+}
