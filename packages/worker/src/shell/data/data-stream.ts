@@ -15,6 +15,7 @@ import {
 } from '@farm/protocol';
 
 import { AnswerStart } from './answer-start.ts';
+import type { PartialValue } from './partial-value.ts';
 
 /** What a bare connection is opened with; see `DataStreamOptions` of the protocol. */
 export type StreamReader = Pick<DataStreamOptions, 'onBytes' | 'room'>;
@@ -30,13 +31,6 @@ export class DamagedBytes extends FarmError {
   constructor(offset: number) {
     super('ERR_LOST_DATA', `bytes from ${offset} on arrived damaged: their checksum is wrong`);
   }
-}
-
-/** A value on its way. What has arrived stays, for another holder to go on with. */
-export interface PartialValue {
-  readonly bytes: Uint8Array;
-  /** So many bytes from the start have arrived, and are right where they were checked. */
-  arrivedBytes: number;
 }
 
 /** The fetch that goes on. */
@@ -134,8 +128,8 @@ export class DataStream {
       at: offset,
       pieceStart: offset,
     };
-    const totalBytes = into.bytes.byteLength;
-    this.#socket?.write(encodeStreamRequest({ task, offset, totalBytes, checks }));
+    const { totalBytes } = into;
+    this.#say(encodeStreamRequest({ task, offset, totalBytes, checks }), into);
     await end.promise;
   }
 
@@ -147,11 +141,12 @@ export class DataStream {
    * @returns Undefined where the holder has it, but does not lend it.
    * @throws FarmError see `fetch`.
    */
-  async borrow(task: number, reader: number, totalBytes: number): Promise<LoanTerms | undefined> {
+  async borrow(task: number, reader: number, into: PartialValue): Promise<LoanTerms | undefined> {
     if (this.#closed !== undefined) throw this.#closed;
     const end = Promise.withResolvers<LoanTerms | undefined>();
     this.#ask = { end, start: new AnswerStart() };
-    this.#socket?.write(encodeLoanRequest({ task, reader, totalBytes }));
+    const { totalBytes } = into;
+    this.#say(encodeLoanRequest({ task, reader, totalBytes }), into);
     return end.promise;
   }
 
@@ -173,6 +168,17 @@ export class DataStream {
     this.#ask?.end.reject(this.#closed);
     this.#ask = undefined;
     this.#over.abort(this.#closed);
+  }
+
+  /** Asks, and gets the memory for the value while the holder is looking for it. */
+  #say(request: Uint8Array, into: PartialValue): void {
+    this.#socket?.write(request);
+    try {
+      into.allocate();
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.#end(new FarmError('ERR_LOST_DATA', `no memory for ${into.totalBytes} bytes: ${why}`));
+    }
   }
 
   /** Where the rest of the value goes, which is what arrives next. */
@@ -206,7 +212,7 @@ export class DataStream {
     }
     if (answer?.kind !== 'bytes') return rest;
     const { byteLength } = answer;
-    if (byteLength !== fetch.into.bytes.byteLength - fetch.at) {
+    if (byteLength !== fetch.into.totalBytes - fetch.at) {
       throw new FarmError('ERR_PROTOCOL', `${byteLength} bytes from ${fetch.at} are not the rest`);
     }
     fetch.isOk = true;
@@ -228,7 +234,7 @@ export class DataStream {
 
   #takeValue(fetch: Fetch, bytes: Uint8Array): Uint8Array {
     const { into, checks } = fetch;
-    const totalBytes = into.bytes.byteLength;
+    const { totalBytes } = into;
     if (!checks) {
       const taken = bytes.subarray(0, totalBytes - fetch.at);
       if (taken.buffer !== into.bytes.buffer) into.bytes.set(taken, fetch.at);
@@ -259,7 +265,7 @@ export class DataStream {
     fetch.pieceStart = fetch.at;
     fetch.check = 0;
     fetch.checkBytes = Buffer.alloc(0);
-    if (fetch.at === fetch.into.bytes.byteLength) this.#finish();
+    if (fetch.at === fetch.into.totalBytes) this.#finish();
   }
 
   #finish(why?: FarmError): void {

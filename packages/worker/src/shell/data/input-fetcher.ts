@@ -10,10 +10,11 @@ import PQueue from 'p-queue';
 
 import { BulkRequests } from './bulk-requests.ts';
 import { ByteBudget } from './byte-budget.ts';
-import { DamagedBytes, type DialStream, type PartialValue } from './data-stream.ts';
+import { DamagedBytes, type DialStream } from './data-stream.ts';
 import { fetchChunks } from './fetch-chunks.ts';
 import { Borrower } from './host-memory/borrower.ts';
 import type { OpenHostMemory } from './host-memory/host-memory.ts';
+import { PartialValue } from './partial-value.ts';
 import { StreamPool } from './stream-pool.ts';
 
 /** A peer that could not be reached is not dialled again for this long. */
@@ -102,8 +103,7 @@ export class InputFetcher {
     isShared: boolean = false,
   ): Promise<Uint8Array> {
     const fetchNow = (): Promise<Uint8Array> => {
-      const memory = isShared ? new SharedArrayBuffer(sizeBytes) : new ArrayBuffer(sizeBytes);
-      return this.#fetchNow(task, new Uint8Array(memory), holders);
+      return this.#fetchNow(task, new PartialValue(sizeBytes, isShared), holders);
     };
     if (!isLarge(sizeBytes)) return this.#queue.add(fetchNow, { priority: 1 });
     return this.#budget.spend(sizeBytes, () => this.#queue.add(fetchNow, { priority: 0 }));
@@ -135,12 +135,11 @@ export class InputFetcher {
 
   async #fetchNow(
     task: number,
-    bytes: Uint8Array,
+    value: PartialValue,
     holders: readonly string[],
   ): Promise<Uint8Array> {
     this.#throwIfClosed();
     const problems: string[] = [];
-    const value: PartialValue = { bytes, arrivedBytes: 0 };
     for (const holder of holders) {
       try {
         await this.#fetchFrom(holder, task, value);
@@ -165,10 +164,10 @@ export class InputFetcher {
     if (this.#closed !== undefined) throw this.#closed;
   }
 
-  async #relay(task: number, { bytes, arrivedBytes }: PartialValue): Promise<void> {
+  async #relay(task: number, { bytes, totalBytes, arrivedBytes }: PartialValue): Promise<void> {
     const { askRelay } = this.#options;
     const aheadBytes = LIMITS.bulkChunksInFlightMax * LIMITS.bulkChunkBytes;
-    await this.#relayBudget.spend(Math.min(bytes.byteLength - arrivedBytes, aheadBytes), () =>
+    await this.#relayBudget.spend(Math.min(totalBytes - arrivedBytes, aheadBytes), () =>
       fetchChunks(bytes, arrivedBytes, (offset, length) =>
         this.relayed.ask((request) => askRelay(getData(request, task, offset, length))),
       ),
@@ -176,7 +175,7 @@ export class InputFetcher {
   }
 
   async #fetchFrom(address: string, task: number, value: PartialValue): Promise<void> {
-    if (isLarge(value.bytes.byteLength)) {
+    if (isLarge(value.totalBytes)) {
       await this.#stream(address, task, value);
       return;
     }

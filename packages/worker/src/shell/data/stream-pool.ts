@@ -1,7 +1,8 @@
 import type { FarmError } from '@farm/protocol';
 
-import { DataStream, type DialStream, type PartialValue } from './data-stream.ts';
+import { DataStream, type DialStream } from './data-stream.ts';
 import type { Borrower } from './host-memory/borrower.ts';
+import type { PartialValue } from './partial-value.ts';
 
 /** Connections kept to each holder while nothing comes over them. */
 const IDLE_MAX = 2;

@@ -2,7 +2,8 @@ import { availableParallelism } from 'node:os';
 
 import PQueue from 'p-queue';
 
-import type { DataStream, PartialValue } from '../data-stream.ts';
+import type { DataStream } from '../data-stream.ts';
+import type { PartialValue } from '../partial-value.ts';
 import type { OpenHostMemory } from './host-memory.ts';
 import { readLoan } from './read-loan.ts';
 
@@ -40,10 +41,10 @@ export class Borrower {
    */
   async fetch(stream: DataStream, task: number, into: PartialValue): Promise<boolean> {
     if (!stream.isLocal || this.#refused.has(stream)) return false;
-    if (into.bytes.byteLength - into.arrivedBytes < BORROWED_BYTES_MIN) return false;
+    if (into.totalBytes - into.arrivedBytes < BORROWED_BYTES_MIN) return false;
     const memory = this.#options.openHostMemory();
     if (memory === undefined) return false;
-    const terms = await stream.borrow(task, process.pid, into.bytes.byteLength);
+    const terms = await stream.borrow(task, process.pid, into);
     if (terms === undefined) return false;
     const { signal } = stream;
     const problem = await readLoan(into, { memory, reads: this.#reads, terms, signal });

@@ -1,9 +1,8 @@
-import { randomFillSync } from 'node:crypto';
-
-import { LOAN_SEAL_BYTES, type LoanRequest, type LoanTerms } from '@farm/protocol';
+import type { LoanRequest, LoanTerms } from '@farm/protocol';
 
 import type { Store } from '../store.ts';
 import type { OpenHostMemory } from './host-memory.ts';
+import { Seals } from './seals.ts';
 
 /** A value that somebody reads where it lies. */
 export interface Loan {
@@ -21,6 +20,7 @@ export interface Loan {
  */
 export class LoanDesk {
   readonly #open: OpenHostMemory;
+  readonly #seals = new Seals();
   /** Processes that read, by loan. */
   readonly #readers = new Map<Loan, number>();
 
@@ -39,18 +39,19 @@ export class LoanDesk {
     if (memory === undefined) return undefined;
     const lent = store.lend(task);
     if (lent === undefined) return undefined;
-    const seal = randomFillSync(new Uint8Array(new ArrayBuffer(LOAN_SEAL_BYTES)));
-    const sealAddress = memory.addressOf(seal);
+    const seal = this.#seals.make();
+    const sealAddress = seal && memory.addressOf(seal.bytes);
     const valueAddress = memory.addressOf(lent.value);
-    if (sealAddress === undefined || valueAddress === undefined) {
+    if (seal === undefined || sealAddress === undefined || valueAddress === undefined) {
+      seal?.break();
       lent.giveBack();
       return undefined;
     }
     const loan: Loan = {
-      terms: { pid: process.pid, sealAddress, valueAddress, seal: seal.slice() },
+      terms: { pid: process.pid, sealAddress, valueAddress, seal: seal.bytes },
       end: () => {
         if (!this.#readers.delete(loan)) return;
-        seal.fill(0);
+        seal.break();
         lent.giveBack();
         memory.admit(new Set(this.#readers.values()));
       },

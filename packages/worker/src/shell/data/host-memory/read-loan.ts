@@ -1,11 +1,11 @@
-import type { LoanTerms } from '@farm/protocol';
+import { LOAN_SEAL_BYTES, type LoanTerms } from '@farm/protocol';
 import type PQueue from 'p-queue';
 
-import type { PartialValue } from '../data-stream.ts';
+import type { PartialValue } from '../partial-value.ts';
 import type { HostMemory } from './host-memory.ts';
 
 /** Read at once. Less costs more calls; more holds a thread of libuv's pool for longer. */
-const PIECE_BYTES = 8_388_608;
+const PIECE_BYTES = 33_554_432;
 
 /** What {@link readLoan} reads, and with what. */
 export interface LoanReading {
@@ -15,7 +15,7 @@ export interface LoanReading {
   readonly terms: LoanTerms;
   /** Aborts where nobody wants the value any more. */
   readonly signal: AbortSignal;
-  /** @default 8 MiB */
+  /** @default 32 MiB */
   readonly pieceBytes?: number;
 }
 
@@ -30,7 +30,7 @@ export async function readLoan(
   reading: LoanReading,
 ): Promise<string | undefined> {
   const { memory, reads, terms, signal, pieceBytes = PIECE_BYTES } = reading;
-  const totalBytes = into.bytes.byteLength;
+  const { totalBytes } = into;
   let next = into.arrivedBytes;
   /** Ends of pieces that are there, by their starts, while one before them is missing. */
   const ahead = new Map<number, number>();
@@ -72,11 +72,17 @@ export async function readLoan(
   return problem;
 }
 
+/**
+ * Where seals are read to. Each new memory, however small, may cost milliseconds while there is a lot
+ * of it: the engine collects garbage in between.
+ */
+const FOUND = new Uint8Array(new ArrayBuffer(LOAN_SEAL_BYTES));
+
 /** Why what is read there is not to be trusted; undefined where it is. */
 function problemOfSeal(memory: HostMemory, terms: LoanTerms): string | undefined {
-  const found = new Uint8Array(new ArrayBuffer(terms.seal.byteLength));
-  const count = memory.readNow(terms.pid, terms.sealAddress, found);
+  FOUND.fill(0);
+  const count = memory.readNow(terms.pid, terms.sealAddress, FOUND);
   if (count < 0) return `the kernel refuses to read (error ${-count})`;
-  if (Buffer.compare(found, terms.seal) === 0) return undefined;
+  if (Buffer.compare(FOUND, terms.seal) === 0) return undefined;
   return 'the seal is broken: the loan has ended, or it is another process';
 }

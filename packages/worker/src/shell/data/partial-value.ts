@@ -1,0 +1,33 @@
+/** A value on its way. What has arrived stays, for another holder to go on with. */
+export class PartialValue {
+  readonly totalBytes: number;
+  /** So many bytes from the start have arrived, and are right where they were checked. */
+  arrivedBytes = 0;
+  readonly #isShared: boolean;
+  #bytes: Uint8Array | undefined;
+
+  /** @param isShared - Whether it is to be in memory that threads can share. */
+  constructor(totalBytes: number, isShared: boolean) {
+    this.totalBytes = totalBytes;
+    this.#isShared = isShared;
+  }
+
+  /** Where it goes. @throws RangeError see `allocate` */
+  get bytes(): Uint8Array {
+    return this.#bytes ?? this.allocate();
+  }
+
+  /**
+   * Gets the memory for it, where there is none yet. That may have the engine collect garbage for
+   * milliseconds, which better pass while a holder is looking.
+   *
+   * @throws RangeError where none is to be had.
+   */
+  allocate(): Uint8Array {
+    const { totalBytes } = this;
+    this.#bytes ??= new Uint8Array(
+      this.#isShared ? new SharedArrayBuffer(totalBytes) : new ArrayBuffer(totalBytes),
+    );
+    return this.#bytes;
+  }
+}
