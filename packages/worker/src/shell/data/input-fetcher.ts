@@ -14,6 +14,7 @@ import { DamagedBytes, type DialStream } from './data-stream.ts';
 import { fetchChunks } from './fetch-chunks.ts';
 import { Borrower } from './host-memory/borrower.ts';
 import type { OpenHostMemory } from './host-memory/host-memory.ts';
+import { MemoryAhead } from './memory-ahead.ts';
 import { PartialValue } from './partial-value.ts';
 import { StreamPool } from './stream-pool.ts';
 
@@ -73,6 +74,7 @@ export class InputFetcher {
   readonly #budget: ByteBudget;
   readonly #relayBudget = new ByteBudget(RELAYED_BYTES_MAX);
   readonly #streams: StreamPool;
+  readonly #memory = new MemoryAhead();
   readonly #now: () => number;
   readonly #links = new Map<string, Promise<PeerLink>>();
   readonly #unreachable = new Map<string, { readonly untilMs: number; readonly why: unknown }>();
@@ -103,7 +105,11 @@ export class InputFetcher {
     isShared: boolean = false,
   ): Promise<Uint8Array> {
     const fetchNow = (): Promise<Uint8Array> => {
-      return this.#fetchNow(task, new PartialValue(sizeBytes, isShared), holders);
+      return this.#fetchNow(
+        task,
+        new PartialValue(sizeBytes, isShared ? 'shared' : this.#memory),
+        holders,
+      );
     };
     if (!isLarge(sizeBytes)) return this.#queue.add(fetchNow, { priority: 1 });
     return this.#budget.spend(sizeBytes, () => this.#queue.add(fetchNow, { priority: 0 }));
@@ -114,6 +120,7 @@ export class InputFetcher {
     this.#closed ??= new FarmError('ERR_CLOSED', 'the worker is closing');
     this.#queue.clear();
     this.#streams.close(this.#closed);
+    this.#memory.close();
     this.relayed.close(this.#closed);
     const links = [...this.#links.values()];
     this.#links.clear();

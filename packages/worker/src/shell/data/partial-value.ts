@@ -1,15 +1,17 @@
+import type { MemoryAhead } from './memory-ahead.ts';
+
 /** A value on its way. What has arrived stays, for another holder to go on with. */
 export class PartialValue {
   readonly totalBytes: number;
   /** So many bytes from the start have arrived, and are right where they were checked. */
   arrivedBytes = 0;
-  readonly #isShared: boolean;
+  readonly #memory: MemoryAhead | 'shared';
   #bytes: Uint8Array | undefined;
 
-  /** @param isShared - Whether it is to be in memory that threads can share. */
-  constructor(totalBytes: number, isShared: boolean) {
+  /** @param memory - Where its memory comes from, or that it is to be one that threads can share. */
+  constructor(totalBytes: number, memory: MemoryAhead | 'shared') {
     this.totalBytes = totalBytes;
-    this.#isShared = isShared;
+    this.#memory = memory;
   }
 
   /** Where it goes. @throws RangeError see `allocate` */
@@ -26,7 +28,7 @@ export class PartialValue {
   allocate(): Uint8Array {
     const { totalBytes } = this;
     this.#bytes ??= new Uint8Array(
-      this.#isShared ? new SharedArrayBuffer(totalBytes) : new ArrayBuffer(totalBytes),
+      this.#memory === 'shared' ? new SharedArrayBuffer(totalBytes) : this.#memory.take(totalBytes),
     );
     return this.#bytes;
   }

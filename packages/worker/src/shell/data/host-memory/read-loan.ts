@@ -4,8 +4,8 @@ import type PQueue from 'p-queue';
 import type { PartialValue } from '../partial-value.ts';
 import type { HostMemory } from './host-memory.ts';
 
-/** Read at once. Less costs more calls; more holds a thread of libuv's pool for longer. */
-const PIECE_BYTES = 33_554_432;
+/** Read at once, some 20 ms: more would hold a thread of libuv's pool, and who gave up, for longer. */
+const PIECE_BYTES = 67_108_864;
 
 /** What {@link readLoan} reads, and with what. */
 export interface LoanReading {
@@ -15,7 +15,7 @@ export interface LoanReading {
   readonly terms: LoanTerms;
   /** Aborts where nobody wants the value any more. */
   readonly signal: AbortSignal;
-  /** @default 32 MiB */
+  /** @default 64 MiB */
   readonly pieceBytes?: number;
 }
 
