@@ -96,7 +96,7 @@ export function encodeLoanTerms(terms: LoanTerms): Uint8Array {
  */
 export function decodeLoanTerms(bytes: Uint8Array): LoanTerms {
   if (bytes.byteLength !== LOAN_TERMS_BYTES) throw malformed();
-  const seal = bytes.slice(24);
+  const seal = new Uint8Array(bytes.subarray(24));
   if (isZero(seal)) throw malformed();
   return {
     pid: readU64(bytes, 0),

@@ -5,7 +5,10 @@ import type { PartialValue } from '../partial-value.ts';
 import type { HostMemory } from './host-memory.ts';
 
 /** Read at once, some 20 ms: more would hold a thread of libuv's pool, and who gave up, for longer. */
-const PIECE_BYTES = 67_108_864;
+const PIECE_BYTES_MAX = 67_108_864;
+
+/** Pieces are multiples of it: the size of a huge page. */
+const PIECE_UNIT_BYTES = 2_097_152;
 
 /** What {@link readLoan} reads, and with what. */
 export interface LoanReading {
@@ -15,8 +18,6 @@ export interface LoanReading {
   readonly terms: LoanTerms;
   /** Aborts where nobody wants the value any more. */
   readonly signal: AbortSignal;
-  /** @default 64 MiB */
-  readonly pieceBytes?: number;
 }
 
 /**
@@ -29,9 +30,10 @@ export async function readLoan(
   into: PartialValue,
   reading: LoanReading,
 ): Promise<string | undefined> {
-  const { memory, reads, terms, signal, pieceBytes = PIECE_BYTES } = reading;
+  const { memory, reads, terms, signal } = reading;
   const { totalBytes } = into;
   let next = into.arrivedBytes;
+  const pieceBytes = pieceSize(totalBytes - next, reads.concurrency);
   /** Ends of pieces that are there, by their starts, while one before them is missing. */
   const ahead = new Map<number, number>();
   let problem = problemOfSeal(memory, terms);
@@ -70,6 +72,12 @@ export async function readLoan(
   };
   await Promise.all(Array.from({ length: reads.concurrency }, readInTurn));
   return problem;
+}
+
+/** So that all reads at once have something to do. */
+function pieceSize(bytes: number, readers: number): number {
+  const share = Math.ceil(bytes / readers / PIECE_UNIT_BYTES) * PIECE_UNIT_BYTES;
+  return Math.min(share, PIECE_BYTES_MAX);
 }
 
 /**
