@@ -67,7 +67,7 @@ test('what is said about loans arrives as it was', () => {
 });
 
 test('what is not about loans is refused', () => {
-  const refused = expect.objectContaining({ code: 'ERR_PROTOCOL' });
+  const refused: unknown = expect.objectContaining({ code: 'ERR_PROTOCOL' });
   const request = encodeLoanRequest({ task: 1, reader: 2, totalBytes: 3 });
   for (const at of [0, 1, 7, 15, 23, 31]) {
     const changed = request.slice();

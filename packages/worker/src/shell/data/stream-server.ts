@@ -93,7 +93,8 @@ export class StreamServer {
     socket.on('data', (bytes: Buffer) => {
       buffered = Buffer.concat([buffered, bytes]);
       try {
-        while (buffered.byteLength >= STREAM_REQUEST_BYTES && !isServing) {
+        while (buffered.byteLength >= STREAM_REQUEST_BYTES) {
+          if (isServing) break;
           const asked = buffered.subarray(0, STREAM_REQUEST_BYTES);
           buffered = buffered.subarray(STREAM_REQUEST_BYTES);
           take(asked);

@@ -42,8 +42,8 @@ async function aHolderProcess(
   const args = ['--conditions=@farm/source', script, await aDirectory(), String(sizeBytes)];
   const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   onTestFinished(() => void child.kill('SIGKILL'));
-  const [address] = await once(createInterface(child.stdout), 'line');
-  return { address: String(address), child };
+  const told: readonly unknown[] = await once(createInterface(child.stdout), 'line');
+  return { address: String(told[0]), child };
 }
 
 describe.runIf(real !== undefined)('of another process', () => {

@@ -55,7 +55,8 @@ export async function readLoan(
     }
   };
   const readInTurn = async (): Promise<void> => {
-    while (next < totalBytes && problem === undefined) {
+    while (next < totalBytes) {
+      if (problem !== undefined) return;
       const start = next;
       next = Math.min(start + pieceBytes, totalBytes);
       const end = next;
