@@ -4,6 +4,9 @@ const AHEAD_MS = 100;
 /** Smaller values are not worth it: to get their memory takes no time. */
 const AHEAD_BYTES_MIN = 16_777_216;
 
+/** For larger ones it makes no difference, and systems that promise no more than they have would lack it. */
+const AHEAD_BYTES_MAX = 1_073_741_824;
+
 /**
  * Memory for values that come from elsewhere. To get a lot of it has the engine mark its whole heap,
  * which holds up this thread and competes with those that copy. Values of equal size often follow each
@@ -20,8 +23,10 @@ export class MemoryAhead {
     const spare = this.#spare;
     this.#spare = undefined;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#prepare(sizeBytes), AHEAD_MS);
-    this.#timer.unref();
+    if (sizeBytes <= AHEAD_BYTES_MAX) {
+      this.#timer = setTimeout(() => this.#prepare(sizeBytes), AHEAD_MS);
+      this.#timer.unref();
+    }
     return spare?.byteLength === sizeBytes ? spare : new ArrayBuffer(sizeBytes);
   }
 
