@@ -11,7 +11,7 @@ import { readLoan } from './read-loan.ts';
 const READS_MAX = 2;
 
 /** Smaller values are not worth the loan. */
-export const BORROWED_BYTES_MIN = 1_048_576;
+const BORROWED_BYTES_MIN = 1_048_576;
 
 /** Options of {@link Borrower}. */
 export interface BorrowerOptions {
