@@ -12,7 +12,7 @@ describe('client, scheduler and two workers as processes', () => {
   let client: Client;
 
   beforeAll(async () => {
-    site = await Site.open();
+    site = await Site.openForAll();
     site.worker('--nthreads', '2', '--resources', 'GPU=1', '--name', 'first');
     site.worker('--nthreads', '2', '--resources', 'GPU=1', '--name', 'second');
     site.scheduler();

@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
+import { onTestFinished } from 'vitest';
+
 /** A farm program as a user starts it, with its log kept. */
 export class Program {
   readonly child: ChildProcess;
@@ -47,7 +49,16 @@ export class Site {
     this.schedulerFile = join(directory, 'scheduler.json');
   }
 
+  /** One for the test that runs. */
   static async open(): Promise<Site> {
+    const site = await Site.openForAll();
+    // A test that runs out of time never comes to its own end.
+    onTestFinished(() => site[Symbol.asyncDispose]());
+    return site;
+  }
+
+  /** One for several tests, which whoever opens it has to close. */
+  static async openForAll(): Promise<Site> {
     return new Site(await mkdtemp(join(tmpdir(), 'farm-test-')));
   }
 

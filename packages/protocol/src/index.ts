@@ -32,6 +32,18 @@ export { formatBytes, parseBytes, parseDuration } from './units.ts';
 export { decodeBatch, encodeBatch } from './codec/batch.ts';
 export { decodeBulk, encodeBulkHeader } from './codec/bulk.ts';
 export {
+  LOAN_SEAL_BYTES,
+  LOAN_TERMS_BYTES,
+  decodeLoanRequest,
+  decodeLoanTerms,
+  encodeLoanRequest,
+  encodeLoanReturn,
+  encodeLoanTerms,
+  isLoanRequest,
+  isLoanReturn,
+} from './codec/data-loan.ts';
+export type { LoanRequest, LoanTerms } from './codec/data-loan.ts';
+export {
   STREAM_ANSWER_BYTES,
   STREAM_PIECE_BYTES,
   STREAM_REQUEST_BYTES,
@@ -46,7 +58,7 @@ export type { MessagesBySpeaker, Speaker } from './codec/check-message.ts';
 export type { AcceptedConnections, DialedConnections } from './transport/dialogue.ts';
 export type { HelloByRole } from './transport/handshake.ts';
 export { dialDataStream } from './transport/data-stream.ts';
-export type { DataStreamOptions } from './transport/data-stream.ts';
+export type { DataStreamOptions, OpenDataStream } from './transport/data-stream.ts';
 export { inprocPair } from './transport/inproc.ts';
 export type { InprocOptions, InprocPair } from './transport/inproc.ts';
 export { LIVENESS_TIMES, livenessTimes } from './transport/liveness.ts';

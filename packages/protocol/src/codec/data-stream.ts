@@ -1,4 +1,4 @@
-import { FarmError } from '../core/index.ts';
+import { isZero, malformed, readU64, writeU64 } from './stream-fields.ts';
 
 /** Size of a request on a data stream, bytes. */
 export const STREAM_REQUEST_BYTES = 32;
@@ -9,10 +9,8 @@ export const STREAM_ANSWER_BYTES = 16;
 /** Bytes that one checksum covers, where there are checksums: the last piece may be shorter. */
 export const STREAM_PIECE_BYTES = 1_048_576;
 
-const TWO_TO_32 = 2 ** 32;
 const REQUEST_TAG = 0x02;
-const ANSWER_OK = 0x03;
-const ANSWER_FAILED = 0x04;
+const ANSWER_TAGS = { bytes: 0x03, failed: 0x04, loan: 0x06 } as const;
 
 /** Asks for the rest of a value from `offset` on. */
 export interface StreamRequest {
@@ -26,9 +24,12 @@ export interface StreamRequest {
 
 /** What an answer begins with. */
 export interface StreamAnswer {
-  /** Otherwise a message in UTF-8 follows that says why there is nothing. */
-  readonly isOk: boolean;
-  /** Bytes of the value, checksums not counted, or of the message. */
+  /**
+   * What follows: `bytes` of the value, `failed`, a message in UTF-8 that says why there is nothing,
+   * or the terms of a `loan` (see `data-loan.ts`).
+   */
+  readonly kind: 'bytes' | 'failed' | 'loan';
+  /** How much follows, checksums not counted. */
   readonly byteLength: number;
 }
 
@@ -65,7 +66,7 @@ export function decodeStreamRequest(bytes: Uint8Array): StreamRequest {
 /** Encodes the head of an answer: the tag, 7 zero bytes, then `byteLength` as little-endian u64. */
 export function encodeStreamAnswer(answer: StreamAnswer): Uint8Array {
   const bytes = Buffer.alloc(STREAM_ANSWER_BYTES);
-  bytes[0] = answer.isOk ? ANSWER_OK : ANSWER_FAILED;
+  bytes[0] = ANSWER_TAGS[answer.kind];
   writeU64(bytes, 8, answer.byteLength);
   return bytes;
 }
@@ -76,30 +77,8 @@ export function encodeStreamAnswer(answer: StreamAnswer): Uint8Array {
  * @throws FarmError `ERR_PROTOCOL` where it is none.
  */
 export function decodeStreamAnswer(bytes: Uint8Array): StreamAnswer {
-  const [tag] = bytes;
-  if (bytes.byteLength !== STREAM_ANSWER_BYTES) throw malformed();
-  if ((tag !== ANSWER_OK && tag !== ANSWER_FAILED) || !isZero(bytes.subarray(1, 8))) {
-    throw malformed();
-  }
-  return { isOk: tag === ANSWER_OK, byteLength: readU64(bytes, 8) };
-}
-
-function isZero(bytes: Uint8Array): boolean {
-  return bytes.every((byte) => byte === 0);
-}
-
-function writeU64(target: Buffer, at: number, value: number): void {
-  target.writeUInt32LE(value % TWO_TO_32, at);
-  target.writeUInt32LE(Math.floor(value / TWO_TO_32), at + 4);
-}
-
-function readU64(source: Uint8Array, at: number): number {
-  const view = new DataView(source.buffer, source.byteOffset + at, 8);
-  const value = view.getUint32(0, true) + view.getUint32(4, true) * TWO_TO_32;
-  if (Number.isSafeInteger(value)) return value;
-  throw malformed();
-}
-
-function malformed(): FarmError {
-  return new FarmError('ERR_PROTOCOL', 'malformed frame on a data stream');
+  const kind = (['bytes', 'failed', 'loan'] as const).find((one) => ANSWER_TAGS[one] === bytes[0]);
+  if (bytes.byteLength !== STREAM_ANSWER_BYTES || kind === undefined) throw malformed();
+  if (!isZero(bytes.subarray(1, 8))) throw malformed();
+  return { kind, byteLength: readU64(bytes, 8) };
 }

@@ -40,6 +40,14 @@ export interface DataStreamOptions {
   readonly room?: () => Uint8Array | undefined;
 }
 
+/** An open data stream. */
+export interface OpenDataStream {
+  /** What is written to it the other side reads as it is. */
+  readonly socket: Socket;
+  /** Whether it goes over a socket in the file system, to a process of this user on this host. */
+  readonly isLocal: boolean;
+}
+
 /** An open stream, and what the other side said of itself. */
 interface Opened {
   readonly socket: Socket;
@@ -50,11 +58,10 @@ interface Opened {
  * Opens a bare connection to a worker's store. What arrives is read into the memory that it is for,
  * or else into one buffer, again and again: no other memory is touched.
  *
- * @returns The socket; what is written to it the other side reads as it is.
  * @throws FarmError `ERR_CONNECT` where nothing answers in time, `ERR_UNAUTHORIZED` or
  * `ERR_PROTOCOL` where it is refused.
  */
-export async function dialDataStream(options: DataStreamOptions): Promise<Socket> {
+export async function dialDataStream(options: DataStreamOptions): Promise<OpenDataStream> {
   const { address, token, isLocal = false } = options;
   if (!isToken(token)) {
     const shown = formatAddress(address);
@@ -63,9 +70,9 @@ export async function dialDataStream(options: DataStreamOptions): Promise<Socket
   const { host, port } = address;
   const opened = await open({ host, port }, options);
   const local = isLocal ? await openLocally(opened.head, options) : undefined;
-  if (local === undefined) return opened.socket;
+  if (local === undefined) return { socket: opened.socket, isLocal: false };
   opened.socket.destroy();
-  return local;
+  return { socket: local, isLocal: true };
 }
 
 /** The answer of the side that serves: who it is, and where its socket for this host is. */

@@ -89,10 +89,10 @@ export interface FarmServerOptions {
   readonly onRequest?: RequestListener;
   /**
    * Takes bare connections of peers, which have shown their token: data without frames. It has to
-   * listen to the socket before it returns.
+   * listen to the socket before it returns. `isLocal`: the socket is that of `localDirectory`.
    * @default none are served
    */
-  readonly onDataStream?: (socket: Duplex) => void;
+  readonly onDataStream?: (socket: Duplex, isLocal: boolean) => void;
   /**
    * A directory that is this user's alone: data streams of processes on this host come over a socket
    * in it, which copies faster than TCP does. Linux only; where it cannot be used, they come over TCP.
@@ -109,6 +109,13 @@ export interface FarmServerOptions {
   readonly liveness?: LivenessTimes;
   /** @default LIMITS.sendBufferBytesMax */
   readonly sendBufferBytesMax?: number;
+}
+
+/** Where connections come in. */
+interface Doors {
+  readonly http: Server;
+  readonly local: LocalListener | undefined;
+  readonly localSockets: WeakSet<Duplex>;
 }
 
 /**
@@ -143,6 +150,8 @@ export class FarmServer implements AsyncDisposable {
   readonly #fresh = new Map<Duplex, NodeJS.Timeout>();
   readonly #webSockets = new Set<WebSocket>();
   readonly #dataStreams = new Set<Duplex>();
+  /** Those that came in by the socket in the local directory. */
+  readonly #localSockets: WeakSet<Duplex>;
   #closing: Promise<void> | undefined;
 
   /**
@@ -163,15 +172,20 @@ export class FarmServer implements AsyncDisposable {
     });
     http.removeAllListeners('error');
     const { localDirectory } = options;
+    const localSockets = new WeakSet<Duplex>();
     const local =
       localDirectory === undefined
         ? undefined
-        : await listenLocally(localDirectory, (socket) => http.emit('connection', socket));
-    return new FarmServer(http, local, options);
+        : await listenLocally(localDirectory, (socket) => {
+            localSockets.add(socket);
+            http.emit('connection', socket);
+          });
+    return new FarmServer({ http, local, localSockets }, options);
   }
 
-  private constructor(http: Server, local: LocalListener | undefined, options: FarmServerOptions) {
+  private constructor({ http, local, localSockets }: Doors, options: FarmServerOptions) {
     this.#http = http;
+    this.#localSockets = localSockets;
     this.#local = local;
     this.#options = options;
     this.#logger = options.logger ?? silentLogger;
@@ -256,7 +270,7 @@ export class FarmServer implements AsyncDisposable {
       const { identity, localDirectory } = this.#options;
       const directory = this.#local === undefined ? undefined : localDirectory;
       acceptDataStream(socket, { id: identity.id, directory });
-      onDataStream(socket);
+      onDataStream(socket, this.#localSockets.has(socket));
       return;
     }
     this.#upgrader.handleUpgrade(request, socket, head, (ws) => {

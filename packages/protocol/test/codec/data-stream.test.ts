@@ -1,6 +1,16 @@
 import { expect, test } from 'vitest';
 
 import {
+  decodeLoanRequest,
+  decodeLoanTerms,
+  encodeLoanRequest,
+  encodeLoanReturn,
+  encodeLoanTerms,
+  isLoanRequest,
+  isLoanReturn,
+  LOAN_TERMS_BYTES,
+} from '../../src/codec/data-loan.ts';
+import {
   decodeStreamAnswer,
   decodeStreamRequest,
   encodeStreamAnswer,
@@ -10,15 +20,15 @@ import {
 test('requests and answers arrive as they were', () => {
   const request = { task: 2 ** 33 + 7, offset: 2 ** 32, totalBytes: 2 ** 32 + 1, checks: true };
   expect(decodeStreamRequest(encodeStreamRequest(request))).toEqual(request);
-  for (const isOk of [true, false]) {
-    const answer = { isOk, byteLength: 2 ** 40 };
+  for (const kind of ['bytes', 'failed', 'loan'] as const) {
+    const answer = { kind, byteLength: 2 ** 40 };
     expect(decodeStreamAnswer(encodeStreamAnswer(answer))).toEqual(answer);
   }
 });
 
 test('what is not a request or an answer is refused', () => {
   const request = encodeStreamRequest({ task: 1, offset: 2, totalBytes: 3, checks: false });
-  const answer = encodeStreamAnswer({ isOk: true, byteLength: 1 });
+  const answer = encodeStreamAnswer({ kind: 'bytes', byteLength: 1 });
   const refused = { code: 'ERR_PROTOCOL' };
   const changed = (bytes: Uint8Array, at: number): Uint8Array => {
     const copy = bytes.slice();
@@ -35,4 +45,41 @@ test('what is not a request or an answer is refused', () => {
   }
   expect(() => decodeStreamRequest(answer)).toThrow(expect.objectContaining(refused));
   expect(() => decodeStreamAnswer(request)).toThrow(expect.objectContaining(refused));
+});
+
+test('what is said about loans arrives as it was', () => {
+  const request = { task: 2 ** 33 + 7, reader: 4_194_304, totalBytes: 2 ** 40 };
+  const bytes = encodeLoanRequest(request);
+  expect(isLoanRequest(bytes)).toBe(true);
+  expect(decodeLoanRequest(bytes)).toEqual(request);
+  const terms = {
+    pid: 4_194_303,
+    sealAddress: 2 ** 47 - 16,
+    valueAddress: 0x7f12_3456_7890,
+    seal: Uint8Array.from({ length: 16 }, (_, index) => index),
+  };
+  expect(encodeLoanTerms(terms).byteLength).toBe(LOAN_TERMS_BYTES);
+  expect(decodeLoanTerms(encodeLoanTerms(terms))).toEqual(terms);
+  expect(isLoanReturn(encodeLoanReturn())).toBe(true);
+  const fetching = encodeStreamRequest({ task: 1, offset: 0, totalBytes: 3, checks: false });
+  for (const other of [bytes, fetching]) expect(isLoanReturn(other)).toBe(false);
+  for (const other of [encodeLoanReturn(), fetching]) expect(isLoanRequest(other)).toBe(false);
+});
+
+test('what is not about loans is refused', () => {
+  const refused: unknown = expect.objectContaining({ code: 'ERR_PROTOCOL' });
+  const request = encodeLoanRequest({ task: 1, reader: 2, totalBytes: 3 });
+  for (const at of [0, 1, 7, 15, 23, 31]) {
+    const changed = request.slice();
+    changed[at] = 0xff;
+    expect(() => decodeLoanRequest(changed)).toThrow(refused);
+  }
+  expect(() => decodeLoanRequest(request.subarray(1))).toThrow(refused);
+  const seal = new Uint8Array(16);
+  const broken = encodeLoanTerms({ pid: 1, sealAddress: 2, valueAddress: 3, seal });
+  expect(() => decodeLoanTerms(broken)).toThrow(refused);
+  expect(() => decodeLoanTerms(broken.subarray(1))).toThrow(refused);
+  const endless = encodeLoanReturn();
+  endless[31] = 1;
+  expect(isLoanReturn(endless)).toBe(false);
 });

@@ -42,7 +42,7 @@ async function dialled(
   options: Partial<DataStreamOptions> = {},
 ): Promise<{ readonly socket: Socket; readonly arrived: () => string }> {
   let arrived = '';
-  const socket = await dialDataStream({
+  const { socket, isLocal } = await dialDataStream({
     address: { secure: false, host: '127.0.0.1', port },
     token: TOKEN,
     timeoutMs: 5_000,
@@ -54,6 +54,7 @@ async function dialled(
     ...options,
   });
   CLOSING.push(() => socket.destroy());
+  expect(isLocal).toBe(socket.remotePort === undefined);
   return { socket, arrived: () => arrived };
 }
 

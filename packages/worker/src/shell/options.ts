@@ -227,6 +227,12 @@ const program = defineProgram({
       defaultText: '0',
       env: 'FARM_WORKER_PORT',
     },
+    hostMemory: {
+      description:
+        'read large results of other workers on this host in their memory (Linux), and let them ' +
+        'do so; otherwise they come over a socket',
+      default: true,
+    },
     nanny: {
       description: 'run each worker under a process that starts it again when it dies',
       default: true,
@@ -324,6 +330,7 @@ function planWorkers(
     heartbeatTimeoutMs: options.heartbeatTimeout,
     ...(host === undefined ? {} : { host }),
     ports,
+    ...(options.hostMemory ? {} : { hostMemory: false }),
     nanny,
     ...(memoryFractions === undefined ? {} : { memoryFractions }),
     ...(options.taskCgroup === undefined ? {} : { taskCgroup: options.taskCgroup }),

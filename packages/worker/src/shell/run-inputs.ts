@@ -32,9 +32,10 @@ export function runInputs(
     if (value === undefined) {
       throw new FarmError('ERR_INTERNAL', `input ${task} of ${key} is not in the store`);
     }
-    // Shared memory does not move, and a run that asked for none gets a copy of it.
+    // Shared memory does not move, and a run that asked for none gets a copy of it. Nor does what a
+    // peer reads at this moment, which heard of it before it was there for one run alone.
     if (!isShared(value)) {
-      if (isOwn) movable.add(value);
+      if (isOwn && !store.isLent(task)) movable.add(value);
     } else if (shares) shared.add(value);
     return value;
   });

@@ -35,6 +35,7 @@ import { deviceVariables } from './devices/device-environment.ts';
 import type { VisibleGpus } from './devices/visible-gpus.ts';
 import { collectGarbage } from './collect-garbage.ts';
 import type { DialStream } from './data/data-stream.ts';
+import type { OpenHostMemory } from './data/host-memory/host-memory.ts';
 import { InputFetcher } from './data/input-fetcher.ts';
 import { serveData } from './data/serve-data.ts';
 import { SHARED_BYTES_MIN, type Store } from './data/store.ts';
@@ -103,6 +104,8 @@ export interface WorkerSessionOptions {
   readonly dialPeer: (address: string) => Promise<Connection<PeerMessage, PeerMessage>>;
   /** Opens a bare connection to a peer, for large values. */
   readonly dialStream: DialStream;
+  /** How large values of workers on this host are read where they lie. */
+  readonly openHostMemory: OpenHostMemory;
   /** Whether what comes from there crosses a network. */
   readonly isElsewhere: (address: string) => boolean;
   /** The worker's plugins: set up as the scheduler says, and told what becomes of runs. */
@@ -171,6 +174,12 @@ export class WorkerSession implements AsyncDisposable {
       name,
       dialPeer,
       dialStream: options.dialStream,
+      openHostMemory: options.openHostMemory,
+      notRead: (why) => {
+        options.logger.debug('memory of a worker on this host is not read, a socket is used', {
+          why,
+        });
+      },
       needsChecks: options.isElsewhere,
       ...(memoryLimitBytes === null
         ? {}

@@ -81,6 +81,12 @@ export interface WorkerOptions {
    * @default [0] (any free one)
    */
   readonly ports?: readonly number[];
+  /**
+   * Whether large results go to workers of this host by way of its memory: the worker that needs one
+   * reads it in the process that holds it. Linux, with the optional dependency koffi.
+   * @default true
+   */
+  readonly hostMemory?: boolean;
   /** Whether a nanny watches this process. @default false */
   readonly nanny?: boolean;
   /** How the process before this one died, as its nanny says. @default null */

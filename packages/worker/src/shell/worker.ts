@@ -24,6 +24,8 @@ import { dialScheduler, livenessOf, resumeSession } from './dial-scheduler.ts';
 import { Leaving } from './leaving.ts';
 import { isElsewhere, outgoingHost } from './data/contact-host.ts';
 import { DataServer } from './data/data-server.ts';
+import type { OpenHostMemory } from './data/host-memory/host-memory.ts';
+import { openHostMemory } from './data/host-memory/open-host-memory.ts';
 import { visibleGpus } from './devices/visible-gpus.ts';
 import { workerDevices } from './devices/worker-devices.ts';
 import { Store } from './data/store.ts';
@@ -68,6 +70,7 @@ export class Worker implements AsyncDisposable {
   readonly ended: Promise<WorkerEnd>;
   readonly #options: WorkerOptions;
   readonly #logger: Logger;
+  readonly #openHostMemory: OpenHostMemory;
   readonly #incarnation = nanoid();
   readonly #end = Promise.withResolvers<WorkerEnd>();
   readonly #leaving = new Leaving();
@@ -86,6 +89,7 @@ export class Worker implements AsyncDisposable {
   constructor(options: WorkerOptions) {
     this.#options = options;
     this.#logger = options.logger ?? silentLogger;
+    this.#openHostMemory = options.hostMemory === false ? () => undefined : openHostMemory;
     this.name = options.name ?? defaultWorkerName();
     this.ended = this.#end.promise;
     // Whoever did not ask for the first connection need not hear that there was none.
@@ -323,6 +327,7 @@ export class Worker implements AsyncDisposable {
           ...reader,
         });
       },
+      openHostMemory: this.#openHostMemory,
       isElsewhere,
       plugins,
       logger: this.#logger,
@@ -355,6 +360,7 @@ export class Worker implements AsyncDisposable {
       id: this.#incarnation,
       localDirectory: this.#directory?.path,
       store: () => this.#store,
+      openHostMemory: this.#openHostMemory,
       logger: this.#logger,
     });
     return this.#data;

@@ -237,12 +237,15 @@ describe.skipIf(!hasSpawner)('commands given ahead', () => {
   test('that are asked for as their spawner dies are given back', async () => {
     const { harness, line, log, open } = await aLine();
     await using _ = harness;
-    const [first = 0, second = 0] = line(`echo $PPID >> log; ${OPEN}; exit 0`, 'echo 2 >> log');
+    const [first = 0, second = 0] = line(`echo $PPID $$ >> log; ${OPEN}; exit 0`, 'echo 2 >> log');
     await harness.until(() => log().length === 1, 'the first to begin');
-    process.kill(Number(log()[0]), 'SIGKILL');
+    const [spawner = 0, shell = 0] = log()[0]?.split(' ').map(Number) ?? [];
+    process.kill(spawner, 'SIGKILL');
     harness.executor.withdraw(0, [second]);
     await harness.end(first);
     expect(harness.failures.get(first)?.code).toBe('ERR_INTERNAL');
+    // Though the spawner died before it told that the command runs.
+    await harness.until(() => !isRunning(shell), 'the command to be gone');
     await harness.until(() => harness.withdrawn.length === 1, 'the answer');
     expect(harness.withdrawn).toEqual([second]);
     open();

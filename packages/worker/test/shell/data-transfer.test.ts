@@ -15,6 +15,7 @@ import {
   type Connection,
   type DataFailed,
   type GetData,
+  type OpenDataStream,
   type PeerMessage,
 } from '@farm/protocol';
 import { afterEach, expect, test } from 'vitest';
@@ -84,7 +85,7 @@ async function dialStream(
   address: string,
   reader: StreamReader,
   token: string = TOKEN,
-): Promise<Socket> {
+): Promise<OpenDataStream> {
   return dialDataStream({
     address: parseAddress(address, { defaultPort: 1 }),
     token,

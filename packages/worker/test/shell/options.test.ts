@@ -109,6 +109,11 @@ test('by default one worker has all cores, the whole memory and a nanny', async 
   });
 });
 
+test('memory of the host is not read where it is not wanted', async () => {
+  const { plan } = await given('h:1 --no-host-memory');
+  expect(plan?.workers[0]).toMatchObject({ hostMemory: false });
+});
+
 test('several workers share cores and memory, and get numbered names', async () => {
   const { plan } = await given(
     '--scheduler-file s.json --nworkers 3 --name w --resources GPU=1,MEM=10e9 --no-nanny ' +

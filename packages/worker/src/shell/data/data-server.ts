@@ -1,5 +1,6 @@
 import { FarmError, FarmServer, formatAddress, type Logger } from '@farm/protocol';
 
+import type { OpenHostMemory } from './host-memory/host-memory.ts';
 import { serveData } from './serve-data.ts';
 import type { Store } from './store.ts';
 import { StreamServer } from './stream-server.ts';
@@ -22,6 +23,8 @@ export interface DataServerOptions {
   readonly localDirectory?: string | undefined;
   /** The values to serve, asked for at each request. */
   readonly store: () => Store;
+  /** How peers on this host read values where they lie. @default they do not */
+  readonly openHostMemory?: OpenHostMemory | undefined;
   readonly logger: Logger;
 }
 
@@ -32,6 +35,7 @@ export class DataServer implements AsyncDisposable {
   /** The token peers have to show. */
   readonly token: string;
   readonly #server: FarmServer;
+  readonly #streams: StreamServer;
 
   /**
    * Starts to listen on the first port that is free.
@@ -40,7 +44,8 @@ export class DataServer implements AsyncDisposable {
    */
   static async listen(options: DataServerOptions): Promise<DataServer> {
     const { host, ports, token, workerName, version, id, localDirectory, store, logger } = options;
-    const streams = new StreamServer({ workerName, store });
+    const { openHostMemory } = options;
+    const streams = new StreamServer({ workerName, store, openHostMemory });
     let why: unknown = new FarmError('ERR_ADDRESS', 'there is no port to listen on');
     for (const port of ports) {
       try {
@@ -51,7 +56,7 @@ export class DataServer implements AsyncDisposable {
           identity: { id, version, heartbeatMs: 0 },
           localDirectory,
           logger,
-          onDataStream: (socket) => streams.accept(socket),
+          onDataStream: (socket, isLocal) => streams.accept(socket, isLocal),
           onConnection: (...args) => {
             const [role, , connection] = args;
             if (role !== 'peer') return;
@@ -67,7 +72,7 @@ export class DataServer implements AsyncDisposable {
             });
           },
         });
-        return new DataServer(server, options);
+        return new DataServer(server, streams, options);
       } catch (error) {
         why = error;
       }
@@ -75,11 +80,17 @@ export class DataServer implements AsyncDisposable {
     throw why;
   }
 
-  private constructor(server: FarmServer, options: DataServerOptions) {
+  private constructor(server: FarmServer, streams: StreamServer, options: DataServerOptions) {
     this.#server = server;
+    this.#streams = streams;
     this.token = options.token;
     const { contactHost } = options;
     this.address = formatAddress({ secure: false, host: contactHost, port: server.address.port });
+  }
+
+  /** Values that peers read where they lie, at this moment. */
+  get loans(): number {
+    return this.#streams.loans;
   }
 
   /** Ends all connections of peers. Idempotent. */

@@ -2,26 +2,29 @@ import type { Socket } from 'node:net';
 import { crc32 } from 'node:zlib';
 
 import {
-  decodeStreamAnswer,
+  decodeLoanTerms,
+  encodeLoanRequest,
+  encodeLoanReturn,
   encodeStreamRequest,
   FarmError,
   LIMITS,
-  STREAM_ANSWER_BYTES,
   STREAM_PIECE_BYTES,
   type DataStreamOptions,
+  type LoanTerms,
+  type OpenDataStream,
 } from '@farm/protocol';
+
+import { AnswerStart } from './answer-start.ts';
+import type { PartialValue } from './partial-value.ts';
 
 /** What a bare connection is opened with; see `DataStreamOptions` of the protocol. */
 export type StreamReader = Pick<DataStreamOptions, 'onBytes' | 'room'>;
 
 /** Opens a bare connection to a holder. */
-export type DialStream = (address: string, reader: StreamReader) => Promise<Socket>;
+export type DialStream = (address: string, reader: StreamReader) => Promise<OpenDataStream>;
 
 /** Read at once, where it goes straight to where it stays: more holds up the event loop. */
 const READ_BYTES_MAX = 1_048_576;
-
-/** Longest message of a holder that has nothing to send, bytes. */
-const MESSAGE_BYTES_MAX = 4_096;
 
 /** A checksum did not match: to ask again may help. */
 export class DamagedBytes extends FarmError {
@@ -30,20 +33,13 @@ export class DamagedBytes extends FarmError {
   }
 }
 
-/** A value on its way. What has arrived stays, for another holder to go on with. */
-export interface PartialValue {
-  readonly bytes: Uint8Array;
-  /** So many bytes from the start have arrived, and are right where they were checked. */
-  arrivedBytes: number;
-}
-
 /** The fetch that goes on. */
 interface Fetch {
   readonly into: PartialValue;
   readonly checks: boolean;
   readonly end: PromiseWithResolvers<void>;
-  /** Head of the answer, then the message of one that failed. */
-  head: Buffer;
+  readonly start: AnswerStart;
+  /** Whether what arrives next is the value. */
   isOk: boolean;
   /** CRC-32 of what has arrived of the piece. */
   check: number;
@@ -55,30 +51,41 @@ interface Fetch {
   pieceStart: number;
 }
 
+/** The question that is open whether a value can be read where it lies. */
+interface Ask {
+  readonly end: PromiseWithResolvers<LoanTerms | undefined>;
+  readonly start: AnswerStart;
+}
+
 /**
  * A connection to a holder that large values come over on, one at a time, each as one stream. What
- * arrives is read to where it stays; with checksums in between it is copied there, once.
+ * arrives is read to where it stays; with checksums in between it is copied there, once. From a
+ * holder on this host a value may be borrowed instead, to be read in the holder's memory.
  */
 export class DataStream {
   #socket: Socket | undefined;
+  #isLocal = false;
   #fetch: Fetch | undefined;
+  #ask: Ask | undefined;
   #closed: FarmError | undefined;
+  readonly #over = new AbortController();
 
   /** @throws FarmError where the holder cannot be reached, see `dialDataStream`. */
   static async open(address: string, dial: DialStream): Promise<DataStream> {
     const stream = new DataStream();
-    const socket = await dial(address, {
+    const { socket, isLocal } = await dial(address, {
       onBytes: (bytes) => stream.#take(bytes),
       room: () => stream.#room(),
     });
     stream.#socket = socket;
+    stream.#isLocal = isLocal;
     const lost = (problem: string): void => {
       stream.#end(new FarmError('ERR_CONNECTION_LOST', `the connection to ${address} ${problem}`));
     };
     socket.on('error', (error) => lost(`was lost: ${error.message}`));
     socket.once('close', () => lost('was lost'));
     socket.setTimeout(LIMITS.heartbeatTimeoutMs, () => {
-      if (stream.#fetch === undefined) return;
+      if (stream.#fetch === undefined && stream.#ask === undefined) return;
       lost(`brought nothing for ${LIMITS.heartbeatTimeoutMs / 1_000} s`);
     });
     if (socket.destroyed) lost('was lost');
@@ -88,6 +95,16 @@ export class DataStream {
   /** Whether it can be used (again). */
   get isOpen(): boolean {
     return this.#closed === undefined;
+  }
+
+  /** Whether the holder is a process of this user on this host. */
+  get isLocal(): boolean {
+    return this.#isLocal;
+  }
+
+  /** Aborts when the connection ends. */
+  get signal(): AbortSignal {
+    return this.#over.signal;
   }
 
   /**
@@ -104,16 +121,38 @@ export class DataStream {
       into,
       checks,
       end,
-      head: Buffer.alloc(0),
+      start: new AnswerStart(),
       isOk: false,
       check: 0,
       checkBytes: Buffer.alloc(0),
       at: offset,
       pieceStart: offset,
     };
-    const totalBytes = into.bytes.byteLength;
-    this.#socket?.write(encodeStreamRequest({ task, offset, totalBytes, checks }));
+    const { totalBytes } = into;
+    this.#say(encodeStreamRequest({ task, offset, totalBytes, checks }), into);
     await end.promise;
+  }
+
+  /**
+   * Asks for a value to stay where it is, so that this process can read it in the holder's memory. It
+   * does until it is given back, or the connection ends.
+   *
+   * @param reader - This process.
+   * @returns Undefined where the holder has it, but does not lend it.
+   * @throws FarmError see `fetch`.
+   */
+  async borrow(task: number, reader: number, into: PartialValue): Promise<LoanTerms | undefined> {
+    if (this.#closed !== undefined) throw this.#closed;
+    const end = Promise.withResolvers<LoanTerms | undefined>();
+    this.#ask = { end, start: new AnswerStart() };
+    const { totalBytes } = into;
+    this.#say(encodeLoanRequest({ task, reader, totalBytes }), into);
+    return end.promise;
+  }
+
+  /** What was borrowed was read, or is not needed any more. */
+  giveBack(): void {
+    if (this.#closed === undefined) this.#socket?.write(encodeLoanReturn());
   }
 
   /** Ends the connection. Idempotent. */
@@ -126,6 +165,20 @@ export class DataStream {
     this.#socket?.destroy();
     this.#fetch?.end.reject(this.#closed);
     this.#fetch = undefined;
+    this.#ask?.end.reject(this.#closed);
+    this.#ask = undefined;
+    this.#over.abort(this.#closed);
+  }
+
+  /** Asks, and gets the memory for the value while the holder is looking for it. */
+  #say(request: Uint8Array, into: PartialValue): void {
+    this.#socket?.write(request);
+    try {
+      into.allocate();
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.#end(new FarmError('ERR_LOST_DATA', `no memory for ${into.totalBytes} bytes: ${why}`));
+    }
   }
 
   /** Where the rest of the value goes, which is what arrives next. */
@@ -140,42 +193,48 @@ export class DataStream {
       let rest = bytes;
       while (rest.byteLength > 0) {
         const fetch = this.#fetch;
-        if (fetch === undefined) throw new FarmError('ERR_PROTOCOL', 'data that nobody asked for');
-        rest = fetch.isOk ? this.#takeValue(fetch, rest) : this.#takeHead(fetch, rest);
+        if (this.#ask !== undefined) rest = this.#takeTerms(this.#ask, rest);
+        else if (fetch?.isOk === true) rest = this.#takeValue(fetch, rest);
+        else if (fetch !== undefined) rest = this.#takeStart(fetch, rest);
+        else throw new FarmError('ERR_PROTOCOL', 'data that nobody asked for');
       }
     } catch (error) {
       this.#end(error instanceof FarmError ? error : new FarmError('ERR_PROTOCOL', String(error)));
     }
   }
 
-  #takeHead(fetch: Fetch, bytes: Uint8Array): Uint8Array {
-    fetch.head = Buffer.concat([fetch.head, bytes]);
-    if (fetch.head.byteLength < STREAM_ANSWER_BYTES) return NOTHING;
-    const { isOk, byteLength } = decodeStreamAnswer(fetch.head.subarray(0, STREAM_ANSWER_BYTES));
-    const rest = fetch.head.subarray(STREAM_ANSWER_BYTES);
-    if (isOk) {
-      if (byteLength !== fetch.into.bytes.byteLength - fetch.at) {
-        throw new FarmError(
-          'ERR_PROTOCOL',
-          `${byteLength} bytes from ${fetch.at} are not the rest`,
-        );
-      }
-      fetch.isOk = true;
-      if (byteLength === 0) this.#finish();
-      return rest;
+  #takeStart(fetch: Fetch, bytes: Uint8Array): Uint8Array {
+    const rest = fetch.start.take(bytes);
+    const { answer, body } = fetch.start;
+    if (answer?.kind === 'loan') throw new FarmError('ERR_PROTOCOL', 'a loan for a fetch');
+    if (answer?.kind === 'failed') {
+      this.#finish(new FarmError('ERR_LOST_DATA', body.toString()));
     }
-    if (byteLength > MESSAGE_BYTES_MAX || rest.byteLength > byteLength) {
-      throw new FarmError('ERR_PROTOCOL', 'the answer of a holder makes no sense');
+    if (answer?.kind !== 'bytes') return rest;
+    const { byteLength } = answer;
+    if (byteLength !== fetch.into.totalBytes - fetch.at) {
+      throw new FarmError('ERR_PROTOCOL', `${byteLength} bytes from ${fetch.at} are not the rest`);
     }
-    if (rest.byteLength === byteLength) {
-      this.#finish(new FarmError('ERR_LOST_DATA', rest.toString()));
-    }
-    return NOTHING;
+    fetch.isOk = true;
+    if (byteLength === 0) this.#finish();
+    return rest;
+  }
+
+  #takeTerms({ start, end }: Ask, bytes: Uint8Array): Uint8Array {
+    const rest = start.take(bytes);
+    const { answer, body } = start;
+    if (answer === undefined) return rest;
+    if (answer.kind === 'bytes') throw new FarmError('ERR_PROTOCOL', 'bytes instead of a loan');
+    const terms = answer.byteLength === 0 ? undefined : body;
+    if (answer.kind === 'failed') end.reject(new FarmError('ERR_LOST_DATA', body.toString()));
+    else end.resolve(terms === undefined ? undefined : decodeLoanTerms(terms));
+    this.#ask = undefined;
+    return rest;
   }
 
   #takeValue(fetch: Fetch, bytes: Uint8Array): Uint8Array {
     const { into, checks } = fetch;
-    const totalBytes = into.bytes.byteLength;
+    const { totalBytes } = into;
     if (!checks) {
       const taken = bytes.subarray(0, totalBytes - fetch.at);
       if (taken.buffer !== into.bytes.buffer) into.bytes.set(taken, fetch.at);
@@ -206,7 +265,7 @@ export class DataStream {
     fetch.pieceStart = fetch.at;
     fetch.check = 0;
     fetch.checkBytes = Buffer.alloc(0);
-    if (fetch.at === fetch.into.bytes.byteLength) this.#finish();
+    if (fetch.at === fetch.into.totalBytes) this.#finish();
   }
 
   #finish(why?: FarmError): void {
@@ -216,5 +275,3 @@ export class DataStream {
     else fetch?.end.reject(why);
   }
 }
-
-const NOTHING = new Uint8Array(0);

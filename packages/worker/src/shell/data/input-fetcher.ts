@@ -10,8 +10,12 @@ import PQueue from 'p-queue';
 
 import { BulkRequests } from './bulk-requests.ts';
 import { ByteBudget } from './byte-budget.ts';
-import { DamagedBytes, type DialStream, type PartialValue } from './data-stream.ts';
+import { DamagedBytes, type DialStream } from './data-stream.ts';
 import { fetchChunks } from './fetch-chunks.ts';
+import { Borrower } from './host-memory/borrower.ts';
+import type { OpenHostMemory } from './host-memory/host-memory.ts';
+import { MemoryAhead } from './memory-ahead.ts';
+import { PartialValue } from './partial-value.ts';
 import { StreamPool } from './stream-pool.ts';
 
 /** A peer that could not be reached is not dialled again for this long. */
@@ -28,6 +32,10 @@ export interface InputFetcherOptions {
   readonly dialPeer: (address: string) => Promise<Connection<PeerMessage, PeerMessage>>;
   /** Opens a bare connection to a peer, for values of more than one chunk. */
   readonly dialStream: DialStream;
+  /** How values of holders on this host are read where they lie. @default they are not */
+  readonly openHostMemory?: OpenHostMemory | undefined;
+  /** Told why one that could have been was not. @default nobody is */
+  readonly notRead?: (why: string) => void;
   /** Whether what comes from a holder is checked by checksums: where it crosses a network. */
   readonly needsChecks: (address: string) => boolean;
   /** Asks the scheduler to relay bytes; `relayed` gets the answers. */
@@ -55,7 +63,7 @@ interface PeerLink {
 /**
  * Brings inputs from other workers: from each holder in turn, then relayed by the scheduler.
  * Connections to peers are opened when first needed, shared, and kept. Small values go before large
- * ones, which come as streams; where one breaks off, the next holder goes on with the rest: holders
+ * ones, which come as streams, or are read in the memory of a holder on this host; where one breaks off, the next holder goes on with the rest: holders
  * that are named together hold copies of one result.
  */
 export class InputFetcher {
@@ -66,6 +74,7 @@ export class InputFetcher {
   readonly #budget: ByteBudget;
   readonly #relayBudget = new ByteBudget(RELAYED_BYTES_MAX);
   readonly #streams: StreamPool;
+  readonly #memory = new MemoryAhead();
   readonly #now: () => number;
   readonly #links = new Map<string, Promise<PeerLink>>();
   readonly #unreachable = new Map<string, { readonly untilMs: number; readonly why: unknown }>();
@@ -74,11 +83,13 @@ export class InputFetcher {
   constructor(options: InputFetcherOptions) {
     const { fetchesMax = 50, fetchBytesMax = LIMITS.fetchBytesMax } = options;
     const { dialStream, now = () => performance.now() } = options;
+    const { openHostMemory = () => undefined, notRead = () => {} } = options;
     this.#options = options;
     this.#now = now;
     this.#queue = new PQueue({ concurrency: fetchesMax });
     this.#budget = new ByteBudget(fetchBytesMax);
-    this.#streams = new StreamPool(dialStream);
+    const borrower = new Borrower({ openHostMemory, refused: notRead });
+    this.#streams = new StreamPool(dialStream, borrower);
   }
 
   /**
@@ -94,8 +105,11 @@ export class InputFetcher {
     isShared: boolean = false,
   ): Promise<Uint8Array> {
     const fetchNow = (): Promise<Uint8Array> => {
-      const memory = isShared ? new SharedArrayBuffer(sizeBytes) : new ArrayBuffer(sizeBytes);
-      return this.#fetchNow(task, new Uint8Array(memory), holders);
+      return this.#fetchNow(
+        task,
+        new PartialValue(sizeBytes, isShared ? 'shared' : this.#memory),
+        holders,
+      );
     };
     if (!isLarge(sizeBytes)) return this.#queue.add(fetchNow, { priority: 1 });
     return this.#budget.spend(sizeBytes, () => this.#queue.add(fetchNow, { priority: 0 }));
@@ -106,6 +120,7 @@ export class InputFetcher {
     this.#closed ??= new FarmError('ERR_CLOSED', 'the worker is closing');
     this.#queue.clear();
     this.#streams.close(this.#closed);
+    this.#memory.close();
     this.relayed.close(this.#closed);
     const links = [...this.#links.values()];
     this.#links.clear();
@@ -127,12 +142,11 @@ export class InputFetcher {
 
   async #fetchNow(
     task: number,
-    bytes: Uint8Array,
+    value: PartialValue,
     holders: readonly string[],
   ): Promise<Uint8Array> {
     this.#throwIfClosed();
     const problems: string[] = [];
-    const value: PartialValue = { bytes, arrivedBytes: 0 };
     for (const holder of holders) {
       try {
         await this.#fetchFrom(holder, task, value);
@@ -157,10 +171,10 @@ export class InputFetcher {
     if (this.#closed !== undefined) throw this.#closed;
   }
 
-  async #relay(task: number, { bytes, arrivedBytes }: PartialValue): Promise<void> {
+  async #relay(task: number, { bytes, totalBytes, arrivedBytes }: PartialValue): Promise<void> {
     const { askRelay } = this.#options;
     const aheadBytes = LIMITS.bulkChunksInFlightMax * LIMITS.bulkChunkBytes;
-    await this.#relayBudget.spend(Math.min(bytes.byteLength - arrivedBytes, aheadBytes), () =>
+    await this.#relayBudget.spend(Math.min(totalBytes - arrivedBytes, aheadBytes), () =>
       fetchChunks(bytes, arrivedBytes, (offset, length) =>
         this.relayed.ask((request) => askRelay(getData(request, task, offset, length))),
       ),
@@ -168,7 +182,7 @@ export class InputFetcher {
   }
 
   async #fetchFrom(address: string, task: number, value: PartialValue): Promise<void> {
-    if (isLarge(value.bytes.byteLength)) {
+    if (isLarge(value.totalBytes)) {
       await this.#stream(address, task, value);
       return;
     }

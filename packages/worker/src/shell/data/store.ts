@@ -21,6 +21,17 @@ interface Held {
   value: Uint8Array | undefined;
   file: SpillFile | undefined;
   readonly sizeBytes: number;
+  /** How often it is lent. */
+  loans: number;
+  /** Dropped while it was lent: gone when it is given back. */
+  isDropped: boolean;
+}
+
+/** A value that stays where it is for as long as somebody reads it there. */
+export interface LentValue {
+  readonly value: Uint8Array;
+  /** Called once. */
+  giveBack(): void;
 }
 
 /**
@@ -49,7 +60,7 @@ export class Store {
     return this.#held.size;
   }
 
-  /** Sum of the values' sizes, wherever they are. */
+  /** Sum of the values' sizes, wherever they are, those included that were dropped and are still lent. */
   get totalBytes(): number {
     return this.#totalBytes;
   }
@@ -59,7 +70,7 @@ export class Store {
     this.drop([task]);
     const sizeBytes = value.byteLength;
     this.#totalBytes += sizeBytes;
-    this.#held.set(task, { value, file: undefined, sizeBytes });
+    this.#held.set(task, { value, file: undefined, sizeBytes, loans: 0, isDropped: false });
   }
 
   /** A value that is in memory. */
@@ -81,6 +92,29 @@ export class Store {
     return shared;
   }
 
+  /**
+   * Holds a value that is in memory for somebody who reads it there: its bytes stay as they are until
+   * it is given back, whatever becomes of it here.
+   */
+  lend(task: number): LentValue | undefined {
+    const held = this.#held.get(task);
+    if (held?.value === undefined) return undefined;
+    const { value } = held;
+    held.loans += 1;
+    return {
+      value,
+      giveBack: () => {
+        held.loans -= 1;
+        if (held.loans === 0 && held.isDropped) this.#totalBytes -= held.sizeBytes;
+      },
+    };
+  }
+
+  /** Whether somebody reads a value where it lies: then it must not move. */
+  isLent(task: number): boolean {
+    return (this.#held.get(task)?.loans ?? 0) > 0;
+  }
+
   /** Bytes of a value, wherever it is; undefined where it is not held. */
   sizeOf(task: number): number | undefined {
     return this.#held.get(task)?.sizeBytes;
@@ -95,7 +129,8 @@ export class Store {
     for (const task of tasks) {
       const held = this.#held.get(task);
       if (held === undefined) continue;
-      this.#totalBytes -= held.sizeBytes;
+      if (held.loans === 0) this.#totalBytes -= held.sizeBytes;
+      held.isDropped = true;
       this.#held.delete(task);
       memoryBytes += held.value?.byteLength ?? 0;
       if (held.value !== undefined && isShared(held.value)) this.onSharedGivenUp();

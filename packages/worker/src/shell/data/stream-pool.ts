@@ -1,6 +1,8 @@
 import type { FarmError } from '@farm/protocol';
 
-import { DataStream, type DialStream, type PartialValue } from './data-stream.ts';
+import { DataStream, type DialStream } from './data-stream.ts';
+import type { Borrower } from './host-memory/borrower.ts';
+import type { PartialValue } from './partial-value.ts';
 
 /** Connections kept to each holder while nothing comes over them. */
 const IDLE_MAX = 2;
@@ -8,12 +10,15 @@ const IDLE_MAX = 2;
 /** The bare connections to holders: one for each value on its way, used again for the next. */
 export class StreamPool {
   readonly #dial: DialStream;
+  readonly #borrower: Borrower;
   readonly #idle = new Map<string, DataStream[]>();
   readonly #busy = new Set<DataStream>();
   #closed: FarmError | undefined;
 
-  constructor(dial: DialStream) {
+  /** @param borrower - Asked first, where what comes is not checked by checksums. */
+  constructor(dial: DialStream, borrower: Borrower) {
     this.#dial = dial;
+    this.#borrower = borrower;
   }
 
   /**
@@ -29,6 +34,7 @@ export class StreamPool {
     }
     this.#busy.add(stream);
     try {
+      if (!checks && (await this.#borrower.fetch(stream, task, into))) return;
       await stream.fetch(task, into, checks);
     } finally {
       this.#busy.delete(stream);

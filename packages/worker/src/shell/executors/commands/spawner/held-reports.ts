@@ -4,10 +4,22 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const BYTES = 65_536;
+/** How many commands that run it has room for, at its end; each takes two words: pid and number. */
+export const BEGUN_MAX = 256;
+const BEGUN_AT = BYTES - 8 * BEGUN_MAX;
+
+/** What a spawner that has ended had not sent. */
+export interface Held {
+  /** Reports, as frames. */
+  readonly reports: Buffer;
+  /** Pids of the commands it had begun last, by number; those that have ended may be among them. */
+  readonly begun: ReadonlyMap<number, number>;
+}
 
 /**
- * Where a spawner keeps reports that it has not sent yet: a file without a name that it maps into
- * its memory. What is in there outlives it, so that an end that it saw is never lost with it.
+ * Where a spawner keeps reports that it has not sent yet, and what it has begun: a file without a
+ * name that it maps into its memory. What is in there outlives it, so that an end that it saw is
+ * never lost with it, and what it began never goes on unknown.
  */
 export class HeldReports {
   readonly fd: number;
@@ -31,13 +43,18 @@ export class HeldReports {
     }
   }
 
-  /** The frames in it, and closes it: its spawner has ended. */
-  take(): Buffer {
-    if (!this.#isOpen) return Buffer.alloc(0);
+  /** What is in it, and closes it: its spawner has ended. */
+  take(): Held {
+    const begun = new Map<number, number>();
+    if (!this.#isOpen) return { reports: Buffer.alloc(0), begun };
     this.#isOpen = false;
     const all = Buffer.alloc(BYTES);
     readSync(this.fd, all, 0, BYTES, 0);
     closeSync(this.fd);
-    return all.subarray(4, 4 + all.readUInt32LE(0));
+    for (let at = BEGUN_AT; at < BYTES; at += 8) {
+      const pid = all.readUInt32LE(at);
+      if (pid > 0) begun.set(all.readUInt32LE(at + 4), pid);
+    }
+    return { reports: all.subarray(4, 4 + all.readUInt32LE(0)), begun };
   }
 }

@@ -1,3 +1,5 @@
+import { BEGUN_MAX } from './held-reports.ts';
+
 /**
  * What a spawner runs: a Python program, since a Python of 3.8 or later has `posix_spawn`, which
  * starts a process without copying the page tables of the one that asks, and tells exit codes from
@@ -7,7 +9,7 @@
  * Each command is the leader of a session of its own. Standard input that ends means that the
  * worker is gone, however it went: what runs gets SIGTERM, and SIGKILL one second later.
  */
-export const SPAWNER_PROGRAM = `
+export const SPAWNER_PROGRAM: string = `
 import collections, errno, fcntl, gc, mmap, os, select, signal, struct, sys, time
 
 STOP_GRACE, GONE, LOOK, SILENT, LINGER, NOTICE = 2.0, 0.5, 0.02, 0.1, 2.0, 0.005
@@ -47,8 +49,8 @@ class Capture:
 
 
 class Run:
-    __slots__ = ('ident', 'lane', 'limit', 'captures', 'streams', 'pid', 'begin', 'notice_at',
-                 'status', 'exited', 'stopping', 'kill_at', 'silent_at')
+    __slots__ = ('ident', 'lane', 'limit', 'captures', 'streams', 'pid', 'place', 'begin',
+                 'notice_at', 'status', 'exited', 'stopping', 'kill_at', 'silent_at')
 
     def __init__(self, ident, lane, limit):
         self.ident = ident
@@ -57,6 +59,7 @@ class Run:
         self.captures = None
         self.streams = []
         self.pid = 0
+        self.place = None
         self.begin = clock()
         self.notice_at = self.begin + NOTICE
         self.status = None
@@ -88,13 +91,24 @@ held = mmap.mmap(3, 0)
 held_bytes = 0
 held_at = 0.0
 os.close(3)
+# Behind the reports: what runs, so that it is known if this process dies before it tells. The pid is
+# written before the number it belongs to.
+BEGUN = struct.Struct('<II')
+places = list(range(${BEGUN_MAX}))
+room = len(held) - BEGUN.size * len(places)
+
+
+def note(run):
+    if places:
+        run.place = places.pop()
+        BEGUN.pack_into(held, room + BEGUN.size * run.place, run.pid, run.ident)
 
 
 def hold(report):
     global held_bytes, held_at
-    if HEAD.size + held_bytes + len(report) > len(held):
+    if HEAD.size + held_bytes + len(report) > room:
         flush()
-        if HEAD.size + len(report) > len(held):
+        if HEAD.size + len(report) > room:
             write(report)
             return
     if held_bytes == 0:
@@ -319,6 +333,7 @@ def start(fields):
         dup = os.POSIX_SPAWN_DUP2
         actions = [(dup, targets[0], 1), (dup, targets[1], 2)]
         run.pid = spawn(argv, env, actions, group)
+        note(run)
     except (OSError, ValueError) as error:
         number = getattr(error, 'errno', None) or 0
         name = errno.errorcode.get(number, 'EINVAL').encode()
@@ -436,6 +451,8 @@ def finish(run, now):
     for fd in list(run.streams):
         close(fd)
     del runs[run.ident]
+    if run.place is not None:
+        places.append(run.place)
     code, number = os.WEXITSTATUS(run.status), 0
     if os.WIFSIGNALED(run.status):
         code, number = 0, os.WTERMSIG(run.status)

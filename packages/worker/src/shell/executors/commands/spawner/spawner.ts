@@ -233,8 +233,11 @@ export class Spawner {
   #died(how: string): void {
     this.#isAlive = false;
     this.#onReady(false);
-    for (const body of new FrameReader().push(this.#held.take())) this.#report(parseReport(body));
+    const { reports, begun } = this.#held.take();
+    for (const body of new FrameReader().push(reports)) this.#report(parseReport(body));
     const left = [...this.#running.values()];
+    // It tells of those that run only after a moment.
+    for (const [id, spawned] of this.#running) spawned.pid ??= begun.get(id);
     this.#running.clear();
     // The first of each lane had begun, or was to; those behind it had not.
     const first = new Map<number, Spawned>();
