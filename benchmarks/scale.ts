@@ -110,11 +110,26 @@ for (const row of measured) {
   ];
   console.log(cells.map((cell) => cell.padStart(12)).join(''));
 }
+tellSweep('workers', 'tasks');
+tellSweep('tasks', 'workers');
 const ratio = Math.max(...measured.map(bestUs)) / leastUs;
 const verdict = ratio <= AIM_RATIO ? 'holds' : 'does not hold';
 console.log(`flat within ${AIM_RATIO}×: ${verdict}, ${ratio.toFixed(2)}×`);
 const idle = measured.find(({ utilisation }) => utilisation < UTILISATION_MIN);
 if (idle !== undefined) throw new Error(`slots of ${idle.workers} workers were left idle`);
+
+/** How far rows are apart that differ in `varied` only. */
+function tellSweep(varied: 'workers' | 'tasks', fixed: 'workers' | 'tasks'): void {
+  for (const at of new Set(measured.map((row) => row[fixed]))) {
+    const sweep = measured.filter((row) => row[fixed] === at);
+    if (sweep.length < 2) continue;
+    const from = Math.min(...sweep.map((row) => row[varied])).toLocaleString('en');
+    const to = Math.max(...sweep.map((row) => row[varied])).toLocaleString('en');
+    const apart = Math.max(...sweep.map(bestUs)) / Math.min(...sweep.map(bestUs));
+    const beside = `${at.toLocaleString('en')} ${fixed}`;
+    console.log(`${from} to ${to} ${varied}, ${beside}: ${apart.toFixed(2)}×`);
+  }
+}
 
 function measureAll(): Row[] {
   try {

@@ -376,10 +376,7 @@ export class SchedulerCore {
 }
 
 /** Visits `[first, count, first, count]` pair by pair; what is no range is left out. */
-function eachRange(
-  ranges: readonly number[],
-  visit: (first: number, count: number) => void,
-): void {
+function eachRange(ranges: readonly number[], visit: (first: number, count: number) => void): void {
   for (let at = 0; at + 1 < ranges.length; at += 2) {
     const first = ranges[at] ?? 0;
     const count = ranges[at + 1] ?? 0;
