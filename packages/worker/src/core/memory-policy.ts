@@ -49,3 +49,8 @@ export function memoryPolicy(
     resumeBytes: bytesOf(pause) * RESUME_PART,
   };
 }
+
+/** For humans. */
+export function mebibytes(bytes: number): string {
+  return `${Math.round(bytes / 2 ** 20)} MiB`;
+}

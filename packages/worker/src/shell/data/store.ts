@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { FarmError } from '@farm/protocol';
 
 import { collectYoungGarbage } from '../collect-garbage.ts';
+import { GivenUpMemory } from './given-up-memory.ts';
 import { readSpillFile, writeSpillFile, type SpillFile } from './spill-file.ts';
 
 /** Chunks that were read and sent are collected after so many bytes: memory is scarce. */
@@ -41,6 +42,7 @@ export interface LentValue {
 export class Store {
   readonly #held = new Map<number, Held>();
   readonly #directory: string | null;
+  readonly #givenUp = new GivenUpMemory();
   #hasDirectory = false;
   #totalBytes = 0;
   /** From files, since the chunks of before were collected. */
@@ -63,6 +65,11 @@ export class Store {
   /** Sum of the values' sizes, wherever they are, those included that were dropped and are still lent. */
   get totalBytes(): number {
     return this.#totalBytes;
+  }
+
+  /** Of large values that were dropped or evicted and are in memory still, bytes. */
+  get givenUpBytes(): number {
+    return this.#givenUp.bytes;
   }
 
   /** Keeps a value; the store owns its bytes from here on. An earlier one is replaced. */
@@ -88,6 +95,7 @@ export class Store {
     if (isShared(held.value)) return held.value;
     const shared = new Uint8Array(new SharedArrayBuffer(held.sizeBytes));
     shared.set(held.value);
+    this.#givenUp.add(held.value);
     held.value = shared;
     return shared;
   }
@@ -132,8 +140,10 @@ export class Store {
       if (held.loans === 0) this.#totalBytes -= held.sizeBytes;
       held.isDropped = true;
       this.#held.delete(task);
-      memoryBytes += held.value?.byteLength ?? 0;
-      if (held.value !== undefined && isShared(held.value)) this.onSharedGivenUp();
+      if (held.value !== undefined) {
+        memoryBytes += held.value.byteLength;
+        this.#giveUp(held.value);
+      }
       if (held.file !== undefined) void remove(held.file.path);
     }
     return memoryBytes;
@@ -168,7 +178,7 @@ export class Store {
     if (held?.file === undefined) return;
     const { value } = held;
     held.value = undefined;
-    if (value !== undefined && isShared(value)) this.onSharedGivenUp();
+    if (value !== undefined) this.#giveUp(value);
   }
 
   /**
@@ -207,6 +217,11 @@ export class Store {
       }
       throw error;
     }
+  }
+
+  #giveUp(value: Uint8Array): void {
+    this.#givenUp.add(value);
+    if (isShared(value)) this.onSharedGivenUp();
   }
 
   #spillDirectory(): string {
