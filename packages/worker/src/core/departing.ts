@@ -1,4 +1,5 @@
 import type { DataTable } from './data-table.ts';
+import type { MemorySampled } from './events.ts';
 import { mebibytes, type MemoryPolicy } from './memory-policy.ts';
 import type { ToInstructions } from './outbox.ts';
 
@@ -8,6 +9,8 @@ const TIGHT_PART = 0.9;
 const VALUES_PART = 1 / 16;
 /** The same for memory that nobody accounts for, some of which comes and goes. */
 const OTHER_PART = 1 / 8;
+/** The same where the result is likely to have the worker killed otherwise. */
+const DEADLY_OTHER_PART = 1 / 32;
 /** After so many samples, 10 s, what nobody accounts for is no garbage, and somebody waits long for the rest. */
 const SAMPLES_MAX = 50;
 
@@ -53,17 +56,17 @@ export class Departing {
    * @param nextBytes - What it is expected to take, or the last one was, where none is ready.
    * @param isBusy - Whether something runs: then what nobody accounts for is likely to be its.
    */
-  isInTheWay({ limitBytes }: MemoryPolicy, nextBytes: number, isBusy: boolean): boolean {
+  isInTheWay(policy: MemoryPolicy, nextBytes: number, isBusy: boolean): boolean {
     const { data } = this.#parts;
     const sinceBytes = data.givenUpBytes - this.#givenUpBytes;
     const least = Number.isFinite(this.#leastOtherBytes) ? this.#leastOtherBytes : 0;
     // A sample may be from before the values were there.
     const heldBytes = least + data.memoryBytes + this.#valueBytes + sinceBytes;
     const takenBytes = Math.max(this.#rssBytes, heldBytes);
-    if (takenBytes + nextBytes > limitBytes * TIGHT_PART) {
+    if (takenBytes + nextBytes > policy.limitBytes * TIGHT_PART) {
       if (sinceBytes > nextBytes * VALUES_PART) this.#waitsFor = 'sample';
       else if (this.#valueBytes > nextBytes * VALUES_PART) this.#waitsFor = 'values';
-      else if (!isBusy && this.#isGarbage(nextBytes)) this.#waitsFor = 'garbage';
+      else if (!isBusy && this.#isGarbage(policy, nextBytes)) this.#waitsFor = 'garbage';
     }
     if (this.#waitsFor === null) this.#valueSamples = 0;
     if (this.#waitsFor !== 'garbage') this.#garbageSamples = 0;
@@ -76,27 +79,34 @@ export class Departing {
   }
 
   /**
-   * The process takes so much memory now, with so much of it for values that were given up.
+   * How much memory the process takes now.
    *
    * @returns whether it is to be collected, since something waits for it
    */
-  sampled(rssBytes: number, valueBytes: number, nextBytes: number): boolean {
+  sampled(
+    policy: MemoryPolicy,
+    { rssBytes, givenUpBytes }: Pick<MemorySampled, 'rssBytes' | 'givenUpBytes'>,
+    nextBytes: number,
+  ): boolean {
     this.#rssBytes = rssBytes;
-    this.#valueBytes = valueBytes;
+    this.#valueBytes = givenUpBytes;
     this.#givenUpBytes = this.#parts.data.givenUpBytes;
     this.#leastOtherBytes = Math.min(this.#leastOtherBytes, this.#otherBytes);
     if (this.#waitsFor === 'garbage') this.#garbageSamples += 1;
     if (this.#waitsFor === 'values') this.#valueSamples += 1;
     if (this.#valueSamples === SAMPLES_MAX) this.#tell();
-    return this.#waitsFor !== null && (valueBytes > 0 || this.#isGarbage(nextBytes));
+    if (this.#waitsFor === null) return false;
+    return givenUpBytes > 0 || this.#isGarbage(policy, nextBytes);
   }
 
   get #otherBytes(): number {
     return this.#rssBytes - this.#parts.data.memoryBytes;
   }
 
-  #isGarbage(nextBytes: number): boolean {
-    return this.#otherBytes - this.#leastOtherBytes >= nextBytes * OTHER_PART;
+  #isGarbage({ terminateBytes }: MemoryPolicy, nextBytes: number): boolean {
+    const isDeadly = this.#rssBytes + nextBytes > terminateBytes;
+    const part = isDeadly ? DEADLY_OTHER_PART : OTHER_PART;
+    return this.#otherBytes - this.#leastOtherBytes >= nextBytes * part;
   }
 
   #tell(): void {

@@ -89,11 +89,12 @@ export class MemoryManager {
   }
 
   /** How much memory the process takes now. */
-  sampled({ rssBytes, givenUpBytes, nowMs }: MemorySampled): void {
+  sampled(sample: MemorySampled): void {
+    const { rssBytes, nowMs } = sample;
     const { policy, out } = this.#parts;
     if (policy === null) return;
     this.#rssBytes = rssBytes;
-    if (this.#departing.sampled(rssBytes, givenUpBytes, this.#nextBytes)) {
+    if (this.#departing.sampled(policy, sample, this.#nextBytes)) {
       this.#collectAgainMs = 0;
       this.#collect(nowMs);
     }

@@ -287,6 +287,16 @@ describe('large results', () => {
     expect(placed(handle(sampled(100 * MB, 200_000)))).toEqual([[0, [2]]]);
   });
 
+  test('wait for a little garbage where they would have the worker killed', () => {
+    const { handle } = aWorker();
+    handle(sampled(300 * MB, 0), said(aRun([1])));
+    handle(ended([1], { sizeBytes: 320 * MB }), said(free([1])));
+    // The result is expected to take 640 MB, and at 950 MB the nanny kills.
+    handle(sampled(330 * MB, 200), said(aRun([2])));
+    expect(only(handle(sampled(330 * MB, 400)), 'collect')).toHaveLength(1);
+    expect(placed(handle(sampled(305 * MB, 600)))).toEqual([[0, [2]]]);
+  });
+
   test('wait for that beside a run in another slot, too', () => {
     const { handle } = aWorker(2);
     handle(sampled(100 * MB, 0), said(aRun([1])));
