@@ -26,6 +26,8 @@ interface Held {
   loans: number;
   /** Dropped while it was lent: gone when it is given back. */
   isDropped: boolean;
+  /** Somebody is being sent it, or was: nobody tells when the kernel has all of it. */
+  isSent: boolean;
 }
 
 /** A value that stays where it is for as long as somebody reads it there. */
@@ -77,12 +79,21 @@ export class Store {
     this.drop([task]);
     const sizeBytes = value.byteLength;
     this.#totalBytes += sizeBytes;
-    this.#held.set(task, { value, file: undefined, sizeBytes, loans: 0, isDropped: false });
+    const fresh = { file: undefined, loans: 0, isDropped: false, isSent: false };
+    this.#held.set(task, { value, sizeBytes, ...fresh });
   }
 
   /** A value that is in memory. */
   get(task: number): Uint8Array | undefined {
     return this.#held.get(task)?.value;
+  }
+
+  /** A value that is in memory, to be sent from there: it does not move from here on. */
+  getToSend(task: number): Uint8Array | undefined {
+    const value = this.get(task);
+    const held = this.#held.get(task);
+    if (value !== undefined && held !== undefined) held.isSent = true;
+    return value;
   }
 
   /**
@@ -118,9 +129,10 @@ export class Store {
     };
   }
 
-  /** Whether somebody reads a value where it lies: then it must not move. */
-  isLent(task: number): boolean {
-    return (this.#held.get(task)?.loans ?? 0) > 0;
+  /** Whether the memory of a value may become a thread's: not while somebody else reads from it. */
+  mayMove(task: number): boolean {
+    const held = this.#held.get(task);
+    return held?.value !== undefined && held.loans === 0 && !held.isSent;
   }
 
   /** Bytes of a value, wherever it is; undefined where it is not held. */
@@ -200,7 +212,10 @@ export class Store {
    */
   async read(task: number, offset: number, length: number): Promise<Uint8Array> {
     const held = this.#held.get(task);
-    if (held?.value !== undefined) return held.value.subarray(offset, offset + length);
+    if (held?.value !== undefined) {
+      held.isSent = true;
+      return held.value.subarray(offset, offset + length);
+    }
     if (held?.file === undefined) throw new FarmError('ERR_LOST_DATA', `${task} is not held`);
     try {
       const bytes = await readSpillFile(held.file, offset, length);
