@@ -29,6 +29,7 @@ export const HAPPENINGS: readonly string[] = [
   'item got',
   'value written to a file',
   'value evicted',
+  'value given up while it is sent',
   'value loaded',
   'value served from a file',
   'file not written',

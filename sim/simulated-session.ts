@@ -232,7 +232,7 @@ export class SimulatedSession {
         this.store.set(instruction.task, instruction.value.slice());
         break;
       case 'drop':
-        this.store.drop(instruction.tasks);
+        this.#spilling.drop(instruction.tasks);
         break;
       case 'fetch':
         this.#fetch(instruction.task, instruction.sizeBytes, instruction.holders);

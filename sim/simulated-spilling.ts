@@ -9,7 +9,7 @@ import type { Coverage } from './coverage.ts';
 import { check } from './failure.ts';
 import type { SimulatedProcess } from './process.ts';
 import type { WorkerPlan } from './scenario.ts';
-import type { SimulatedStore } from './simulated-store.ts';
+import { SPILLABLE_BYTES, type SimulatedStore } from './simulated-store.ts';
 import { SAMPLE_MS } from './worker-memory.ts';
 import type { WorkerMemory } from './worker-memory.ts';
 
@@ -35,6 +35,8 @@ export interface SpillingOptions {
 export class SimulatedSpilling {
   readonly #options: SpillingOptions;
   #isClosed = false;
+  /** Of values that were given up while they were being sent. */
+  #givenUpBytes = 0;
 
   constructor(options: SpillingOptions) {
     this.#options = options;
@@ -47,8 +49,9 @@ export class SimulatedSpilling {
     if (memory === undefined) return;
     process.after(SAMPLE_MS, () => {
       if (this.#isClosed) return;
-      const rssBytes = memory.sample(store.spillableBytes);
-      post({ kind: 'memory-sampled', nowMs: clock.nowMs, rssBytes });
+      const givenUpBytes = this.#givenUpBytes;
+      const rssBytes = memory.sample(store.spillableBytes + givenUpBytes);
+      post({ kind: 'memory-sampled', nowMs: clock.nowMs, rssBytes, givenUpBytes });
       this.sampleSoon();
     });
   }
@@ -96,7 +99,26 @@ export class SimulatedSpilling {
     const { name, store, coverage } = this.#options;
     check(store.hasFile(task), 'memory', `${name} gives up ${task}, which has no file`);
     coverage.happened('value evicted');
+    this.#giveUp(store.get(task)?.byteLength ?? 0);
     store.evict(task);
+  }
+
+  /** Drops values, some of which somebody is being sent. */
+  drop(tasks: readonly number[]): void {
+    const { store } = this.#options;
+    for (const task of tasks) this.#giveUp(store.get(task)?.byteLength ?? 0);
+    store.drop(tasks);
+  }
+
+  #giveUp(sizeBytes: number): void {
+    const { worker, coverage } = this.#options;
+    const { memory, process } = worker;
+    if (memory === undefined || sizeBytes < SPILLABLE_BYTES) return;
+    const departsMs = memory.departsMs();
+    if (departsMs === 0) return;
+    coverage.happened('value given up while it is sent');
+    this.#givenUpBytes += sizeBytes;
+    process.after(departsMs, () => (this.#givenUpBytes -= sizeBytes));
   }
 
   load({ task, transfer }: Load): void {

@@ -25,6 +25,11 @@ export class WorkerMemory {
     return Math.round(keptBytes + this.#limitBytes * (engine + this.pressure));
   }
 
+  /** How long a value that is given up stays in memory, since it is being sent: mostly it is not. */
+  departsMs(): number {
+    return this.#random.chance(0.7) ? 0 : this.#random.spread(1, 20_000);
+  }
+
   /** How long a file takes to be written or read. */
   transferMs(): number {
     return this.#random.spread(0.1, 300);

@@ -55,6 +55,7 @@ export class DataTable {
   /** Large inputs that one run needs, and the scheduler does not know to be here. */
   readonly #movable = new Set<StoredData>();
   #memoryBytes = 0;
+  #givenUpBytes = 0;
   #spilledBytes = 0;
 
   constructor(address: string | null, out: ToInstructions, outbox: Outbox) {
@@ -70,6 +71,11 @@ export class DataTable {
   /** Bytes of all values in memory. */
   get memoryBytes(): number {
     return this.#memoryBytes;
+  }
+
+  /** Bytes of all values that have left the memory so far. */
+  get givenUpBytes(): number {
+    return this.#givenUpBytes;
   }
 
   /** Bytes of all values that are only in files. */
@@ -158,11 +164,9 @@ export class DataTable {
   /** A file has the value: its bytes leave the memory. Runs that need it (again) wait for it. */
   evict(data: StoredData, needers: Iterable<WorkerRun>): void {
     invariant(data.state === 'stored' && data.file === 'written', `${data.task} is evicted`);
+    this.#leave(data);
     data.state = 'spilled';
-    this.#memoryBytes -= data.sizeBytes;
     this.#spilledBytes += data.sizeBytes;
-    this.#resident.delete(data);
-    this.#movable.delete(data);
     for (const run of needers) this.#hunger(data, run);
     this.#out.push({ do: 'evict', task: data.task });
   }
@@ -384,7 +388,10 @@ export class DataTable {
   #leave(data: StoredData): void {
     this.#resident.delete(data);
     this.#movable.delete(data);
-    if (data.state === 'stored') this.#memoryBytes -= data.sizeBytes;
+    if (data.state === 'stored') {
+      this.#memoryBytes -= data.sizeBytes;
+      this.#givenUpBytes += data.sizeBytes;
+    }
     if (data.state === 'spilled') this.#spilledBytes -= data.sizeBytes;
   }
 

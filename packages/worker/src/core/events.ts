@@ -92,6 +92,11 @@ export interface MemorySampled {
   readonly nowMs: number;
   /** Resident. */
   readonly rssBytes: number;
+  /**
+   * Of large values that were dropped or evicted and are in memory still, since somebody is being sent
+   * them, or nobody has collected them.
+   */
+  readonly givenUpBytes: number;
 }
 
 /** A file has the value; its bytes are still in memory. */

@@ -1,8 +1,9 @@
 import type { DataTable, StoredData } from './data-table.ts';
-import type { SpillFailed } from './events.ts';
+import { Departing } from './departing.ts';
+import type { MemorySampled, SpillFailed } from './events.ts';
 import type { KnownFunction } from './function-table.ts';
 import { InputLoader } from './input-loader.ts';
-import type { MemoryPolicy } from './memory-policy.ts';
+import { mebibytes, type MemoryPolicy } from './memory-policy.ts';
 import type { ToInstructions } from './outbox.ts';
 import type { ReadyQueue } from './ready-queue.ts';
 import type { WorkerRun } from './run.ts';
@@ -14,10 +15,6 @@ const SPILL_AGAIN_MS_MAX = 60_000;
 const COLLECT_MS = 1_000;
 /** A result takes its own size in the task that makes it, and again encoded. */
 const RESULT_FACTOR = 2;
-/** Above this part of the limit the next result may be the end of the worker. */
-const TIGHT_PART = 0.9;
-/** How often it is looked whether garbage has gone: for 10 s, since values may be on their way that long. */
-const HELD_SAMPLES_MAX = 50;
 /** Nobody makes room for results that take less than this part of the limit. */
 const SMALL_PART = 1 / 16;
 
@@ -51,11 +48,7 @@ export class MemoryManager {
   #nextTransfer = 1;
   /** As `#reservedBytes`, of the run that is next, or was last. */
   #nextBytes = 0;
-  /** The least that has been seen of resident memory beside results. */
-  #leastOtherBytes = Infinity;
-  /** The next run waits for garbage to go, since so many samples. */
-  #isHeld = false;
-  #heldSamples = 0;
+  readonly #departing: Departing;
   #spillAgainMs = 0;
   #spillFailures = 0;
   #collectAgainMs = 0;
@@ -64,6 +57,7 @@ export class MemoryManager {
   constructor(parts: MemoryManagerParts) {
     this.#parts = parts;
     this.#loader = new InputLoader({ ...parts, nextTransfer: () => this.#nextTransfer++ });
+    this.#departing = new Departing(parts);
   }
 
   /** Whether the worker takes no runs. */
@@ -86,42 +80,21 @@ export class MemoryManager {
     if (next !== null || this.#isStuck) this.#reservedBytes += this.#nextBytes;
     this.#endStaleWrite();
     this.#lookForRoom(policy);
-    this.#isHeld = false;
+    this.#departing.goOn();
     if (this.isPaused) return false;
     if (this.#nextBytes < policy.limitBytes * SMALL_PART) return true;
-    this.#isHeld = busy.length === 0 && this.#isGarbageInTheWay(policy);
-    if (this.#isHeld) return false;
+    if (this.#departing.isInTheWay(policy, this.#nextBytes, busy.length > 0)) return false;
     if (data.memoryBytes + this.#reservedBytes <= policy.targetBytes) return true;
     return this.#writing === null && (this.#unused() === null || nowMs < this.#spillAgainMs);
   }
 
-  /**
-   * Whether values that were given up still take memory that the next result needs: those that are
-   * being sent stay until they have arrived. What does not go within some samples is no garbage.
-   */
-  #isGarbageInTheWay(policy: MemoryPolicy): boolean {
-    const otherBytes = this.#rssBytes - this.#parts.data.memoryBytes;
-    const garbageBytes = otherBytes - this.#leastOtherBytes;
-    const isTight = this.#rssBytes + this.#nextBytes > policy.limitBytes * TIGHT_PART;
-    if (!isTight || garbageBytes < this.#nextBytes / 8) {
-      this.#heldSamples = 0;
-      return false;
-    }
-    if (this.#heldSamples < HELD_SAMPLES_MAX) return true;
-    this.#heldSamples = 0;
-    this.#leastOtherBytes = otherBytes;
-    return false;
-  }
-
   /** How much memory the process takes now. */
-  sampled(rssBytes: number, nowMs: number): void {
+  sampled(sample: MemorySampled): void {
+    const { rssBytes, nowMs } = sample;
     const { policy, out } = this.#parts;
     if (policy === null) return;
     this.#rssBytes = rssBytes;
-    const otherBytes = rssBytes - this.#parts.data.memoryBytes;
-    this.#leastOtherBytes = Math.min(this.#leastOtherBytes, otherBytes);
-    if (this.#isHeld) {
-      this.#heldSamples += 1;
+    if (this.#departing.sampled(policy, sample, this.#nextBytes)) {
       this.#collectAgainMs = 0;
       this.#collect(nowMs);
     }
@@ -275,7 +248,7 @@ export class MemoryManager {
       }
     }
     data.evict(victim, needers);
-    // The next sample knows better.
+    // For what is to be spilled besides. The next sample knows better.
     this.#rssBytes -= victim.sizeBytes;
   }
 
@@ -314,8 +287,4 @@ export class MemoryManager {
   #endWrite(transfer: number): void {
     if (this.#writing?.transfer === transfer) this.#writing = null;
   }
-}
-
-function mebibytes(bytes: number): string {
-  return `${Math.round(bytes / 2 ** 20)} MiB`;
 }

@@ -30,6 +30,8 @@ export interface MemoryPolicy {
   readonly enoughBytes: number;
   readonly pauseBytes: number;
   readonly resumeBytes: number;
+  /** The nanny kills a worker that takes more. */
+  readonly terminateBytes: number;
 }
 
 /** What a worker with this limit does when; null where it has none. */
@@ -39,7 +41,7 @@ export function memoryPolicy(
 ): MemoryPolicy | null {
   if (limitBytes === null) return null;
   const bytesOf = (fraction: number): number => (fraction === 0 ? Infinity : fraction * limitBytes);
-  const { target, spill, pause } = fractions;
+  const { target, spill, pause, terminate } = fractions;
   return {
     limitBytes,
     targetBytes: bytesOf(target),
@@ -47,5 +49,11 @@ export function memoryPolicy(
     enoughBytes: Math.min(bytesOf(target), bytesOf(spill)),
     pauseBytes: bytesOf(pause),
     resumeBytes: bytesOf(pause) * RESUME_PART,
+    terminateBytes: bytesOf(terminate),
   };
+}
+
+/** For humans. */
+export function mebibytes(bytes: number): string {
+  return `${Math.round(bytes / 2 ** 20)} MiB`;
 }

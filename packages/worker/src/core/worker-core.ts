@@ -122,7 +122,7 @@ export class WorkerCore {
         }
         break;
       case 'memory-sampled':
-        state.memory.sampled(event.rssBytes, event.nowMs);
+        state.memory.sampled(event);
         break;
       case 'value-spilled':
         state.memory.spilled(event.task, event.transfer);

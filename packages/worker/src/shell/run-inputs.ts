@@ -33,9 +33,9 @@ export function runInputs(
       throw new FarmError('ERR_INTERNAL', `input ${task} of ${key} is not in the store`);
     }
     // Shared memory does not move, and a run that asked for none gets a copy of it. Nor does what a
-    // peer reads at this moment, which heard of it before it was there for one run alone.
+    // peer reads at this moment or was sent, which heard of it before it was there for one run alone.
     if (!isShared(value)) {
-      if (isOwn && !store.isLent(task)) movable.add(value);
+      if (isOwn && store.mayMove(task)) movable.add(value);
     } else if (shares) shared.add(value);
     return value;
   });

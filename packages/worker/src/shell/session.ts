@@ -51,7 +51,7 @@ import type {
   SchedulerContact,
 } from './executors/executor.ts';
 import { failureOf, readFunctionSpec } from './functions.ts';
-import { watchMemory } from './memory-watch.ts';
+import { MemoryWatch } from './memory-watch.ts';
 import { TaskCgroups } from './task-memory/cgroups/task-cgroups.ts';
 import { MemoryGuard } from './task-memory/memory-guard.ts';
 import type { PluginHost } from './plugins/plugin-host.ts';
@@ -152,7 +152,7 @@ export class WorkerSession implements AsyncDisposable {
   readonly #finished: FinishedHold;
   readonly #away = new DrainAway(() => this.askClose('the scheduler is away'));
   readonly #heartbeat: NodeJS.Timeout;
-  readonly #stopWatchingMemory: () => void;
+  readonly #memoryWatch: MemoryWatch | undefined;
   /** Of runs that asked for memory. */
   readonly #guard: MemoryGuard;
   readonly #cgroups: TaskCgroups;
@@ -240,12 +240,12 @@ export class WorkerSession implements AsyncDisposable {
     });
     store.onSharedGivenUp = () => this.#collectSharedSoon();
     store.onLost = (task, reason) => this.#lost(task, reason);
-    this.#stopWatchingMemory =
-      memory === null
-        ? () => {}
-        : watchMemory((rssBytes) => {
-            this.#post({ kind: 'memory-sampled', nowMs: now(), rssBytes });
-          });
+    if (memory !== null) {
+      this.#memoryWatch = new MemoryWatch((rssBytes) => {
+        const { givenUpBytes } = store;
+        this.#post({ kind: 'memory-sampled', nowMs: now(), rssBytes, givenUpBytes });
+      });
+    }
     this.#heartbeat = setInterval(() => this.#beat(), Math.max(100, heartbeatMs));
     connection.listen({
       messages: (batch) => this.#hear(batch),
@@ -299,7 +299,7 @@ export class WorkerSession implements AsyncDisposable {
     this.#events.close();
     clearInterval(this.#heartbeat);
     this.#away.close();
-    this.#stopWatchingMemory();
+    this.#memoryWatch?.[Symbol.dispose]();
     this.#guard.close();
     clearTimeout(this.#wake);
     this.#finished.flush();
@@ -466,6 +466,7 @@ export class WorkerSession implements AsyncDisposable {
     const { store, name, gpus } = this.#options;
     const shares = this.#sharing.has(fn);
     const given: ExecutorRun[] = [];
+    const gone: number[] = [];
     for (const {
       run,
       task,
@@ -493,9 +494,11 @@ export class WorkerSession implements AsyncDisposable {
         const why = failureOf(error, key, name);
         this.#post({ kind: 'run-erred', nowMs: now(), run, failure: why, durationUs: 0 });
       }
-      if (moved !== undefined) store.drop(moved);
+      if (moved !== undefined) gone.push(...moved);
     }
     if (given.length > 0) this.#executors.execute(slot, fn, given);
+    // What has moved to a thread by now leaves no memory behind here.
+    store.drop(gone);
     for (const run of given) this.#guard.began(slot, run);
     const { transitions } = this.#options.plugins;
     if (transitions.listeners.length === 0) return;
@@ -555,6 +558,7 @@ export class WorkerSession implements AsyncDisposable {
     setImmediate(() => {
       this.#isCollecting = false;
       collectGarbage();
+      if (this.#closing === undefined) this.#memoryWatch?.collected();
     });
   }
 

@@ -55,8 +55,8 @@ function aWorker(nthreads: number = 1, fractions?: MemoryFractions): Tested {
   return { core, handle, make };
 }
 
-function sampled(rssBytes: number, nowMs: number = 0): WorkerEvent {
-  return { kind: 'memory-sampled', nowMs, rssBytes };
+function sampled(rssBytes: number, nowMs: number = 0, givenUpBytes: number = 0): WorkerEvent {
+  return { kind: 'memory-sampled', nowMs, rssBytes, givenUpBytes };
 }
 
 /** The first value an instruction of this kind names, and the number of the transfer. */
@@ -255,6 +255,63 @@ describe('large results', () => {
     );
     expect(later.slice(0, 49)).toEqual(Array.from({ length: 49 }, () => []));
     expect(later.at(-1)).toEqual([[0, [3]]]);
+  });
+
+  test('wait for a spilled one that is still being sent to leave the memory', () => {
+    const { handle } = aWorker();
+    handle(sampled(100 * MB, 0), said(aRun([1, 2])));
+    const first = handle(ended([1], { sizeBytes: 300 * MB }));
+    // The last sample is from before the result, and knows nothing of who sends it.
+    const evicted = handle(spilled(first));
+    expect(only(evicted, 'evict')).toHaveLength(1);
+    expect(placed(evicted)).toEqual([]);
+    const sent = handle(sampled(400 * MB, 200, 300 * MB));
+    expect(placed(sent)).toEqual([]);
+    expect(only(sent, 'collect')).toHaveLength(1);
+    expect(placed(handle(sampled(100 * MB, 400)))).toEqual([[0, [2]]]);
+  });
+
+  test('wait for as long as others are still being sent, however long that is', () => {
+    const { handle } = aWorker();
+    handle(sampled(100 * MB, 0), said(aRun([1])));
+    handle(ended([1], { sizeBytes: 300 * MB }), said(free([1])), said(aRun([2])));
+    const later = Array.from({ length: 500 }, (_, index) =>
+      handle(sampled(400 * MB, 200 + 200 * index, 300 * MB)),
+    );
+    expect(later.flatMap((instructions) => placed(instructions))).toEqual([]);
+    expect(later.flatMap((instructions) => only(instructions, 'collect'))).toHaveLength(500);
+    // Told once.
+    expect(later.flatMap((instructions) => only(instructions, 'log'))).toMatchObject([
+      { level: 'info', message: expect.stringContaining('286 MiB of values') as string },
+    ]);
+    expect(placed(handle(sampled(100 * MB, 200_000)))).toEqual([[0, [2]]]);
+  });
+
+  test('wait for a little garbage where they would have the worker killed', () => {
+    const { handle } = aWorker();
+    handle(sampled(300 * MB, 0), said(aRun([1])));
+    handle(ended([1], { sizeBytes: 320 * MB }), said(free([1])));
+    // The result is expected to take 640 MB, and at 950 MB the nanny kills.
+    handle(sampled(330 * MB, 200), said(aRun([2])));
+    expect(only(handle(sampled(330 * MB, 400)), 'collect')).toHaveLength(1);
+    expect(placed(handle(sampled(305 * MB, 600)))).toEqual([[0, [2]]]);
+  });
+
+  test('wait for that beside a run in another slot, too', () => {
+    const { handle } = aWorker(2);
+    handle(sampled(100 * MB, 0), said(aRun([1])));
+    handle(ended([1], { sizeBytes: 300 * MB }), said(free([1])));
+    handle(defined(3), said(aRun([3], { fn: 3 })));
+    expect(placed(handle(said(aRun([2])), sampled(400 * MB, 200, 300 * MB)))).toEqual([]);
+    expect(placed(handle(sampled(110 * MB, 400)))).toEqual([[1, [2]]]);
+  });
+
+  test('do not wait for what leaves the memory where there is room beside it', () => {
+    const { handle } = aWorker();
+    handle(sampled(50 * MB, 0), said(aRun([1, 2])));
+    expect(placed(handle(ended([1], { sizeBytes: 250 * MB }), said(free([1]))))).toEqual([
+      [0, [2]],
+    ]);
   });
 
   test('that cannot be spilled pause the worker while another has no room beside them', () => {

@@ -423,7 +423,8 @@ test(
               // Mostly below what pauses it, so that there is something to do.
               const percent = b % 10 === 0 ? a % 100 : a % 75;
               const rssBytes = (LIMIT_BYTES * percent) / 100;
-              shell.inbox.push({ kind: 'memory-sampled', nowMs, rssBytes });
+              const givenUpBytes = b % 3 === 0 ? (LIMIT_BYTES * (a % 50)) / 100 : 0;
+              shell.inbox.push({ kind: 'memory-sampled', nowMs, rssBytes, givenUpBytes });
             } else if (what === 'free') {
               shell.inbox.push(said(free([1_000 + (a % 6), 1 + (b % nextRun)]), nowMs));
             } else {
@@ -434,8 +435,9 @@ test(
           }
 
           // Everything left comes to its end.
-          shell.inbox.push({ kind: 'memory-sampled', nowMs: shell.nowMs, rssBytes: 0 });
+          const idle = { kind: 'memory-sampled', rssBytes: 0, givenUpBytes: 0 } as const;
           for (let round = 0; round < 10_000; round++) {
+            shell.inbox.push({ ...idle, nowMs: shell.nowMs });
             shell.drain();
             for (const slot of shell.slots.keys()) shell.end(slot, 100);
             while (shell.seceded.length > 0) shell.endSeceded(0);

@@ -17,6 +17,7 @@ import {
   type GetData,
   type OpenDataStream,
   type PeerMessage,
+  getData,
 } from '@farm/protocol';
 import { afterEach, expect, test } from 'vitest';
 
@@ -25,6 +26,7 @@ import type { StreamReader } from '../../src/shell/data/data-stream.ts';
 import { InputFetcher } from '../../src/shell/data/input-fetcher.ts';
 import { serveData } from '../../src/shell/data/serve-data.ts';
 import { Store } from '../../src/shell/data/store.ts';
+import { runInputs } from '../../src/shell/run-inputs.ts';
 
 const TOKEN = 'worker-token';
 const CLOSING: (() => Promise<void>)[] = [];
@@ -398,4 +400,20 @@ test('after close everything fails with ERR_CLOSED', async () => {
   await expect(fetcher.fetch(1, 10, [holder.address])).rejects.toMatchObject({
     code: 'ERR_CLOSED',
   });
+});
+
+test('a value that was sent to somebody is not moved into the run it is there for', async () => {
+  const [asked, streamed, checked, own] = [1, 2, 3, 4];
+  const store = new Store();
+  for (const task of [asked, streamed, checked, own]) store.set(task, someBytes(2_000_000));
+  // Where it is sent from nobody tells when the kernel has all of it.
+  const outlet = { send: () => {}, sendBulk: () => {} };
+  serveData(getData(1, asked, 0, 1_000), store, outlet, 'holder');
+  const { address } = await aServer(store);
+  await anAsker().fetcher.fetch(streamed, 2_000_000, [address]);
+  await store.read(checked, 0, 1_000);
+  const tasks = [asked, streamed, checked, own];
+  const { movable } = runInputs(store, { key: 'run', tasks, moved: tasks, shares: false });
+  expect([...(movable ?? [])].map((value) => value === store.get(own))).toEqual([true]);
+  expect(tasks.map((task) => store.mayMove(task))).toEqual([false, false, false, true]);
 });

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 
 import { describe, expect, onTestFinished, test } from 'vitest';
 
+import { collectGarbage } from '../../src/shell/collect-garbage.ts';
 import { SHARED_BYTES_MIN, Store } from '../../src/shell/data/store.ts';
 import { until } from './fake-scheduler.ts';
 
@@ -29,6 +30,39 @@ test('keeps values by task and counts their bytes, also of those replaced and dr
   expect([store.size, store.totalBytes]).toEqual([1, 5]);
   store.clear();
   expect([store.size, store.totalBytes]).toEqual([0, 0]);
+});
+
+test('knows what was given up and is in memory still, since somebody holds a part of it', async () => {
+  const { store } = await aStore();
+  store.set(1, new Uint8Array(3_000_000));
+  store.set(2, new Uint8Array(5_000_000));
+  store.set(3, new Uint8Array(7_000_000));
+  store.set(4, new Uint8Array(100));
+  const sent = [store.get(1)?.subarray(9), store.get(2)?.subarray(9)];
+  await store.spill(2);
+  expect(store.givenUpBytes).toBe(0);
+  store.drop([1, 3, 4]);
+  store.evict(2);
+  expect(store.givenUpBytes).toBe(15_000_000);
+  const isDownTo = (bytes: number): Promise<boolean> =>
+    until(`${bytes} are left`, () => {
+      collectGarbage();
+      return store.givenUpBytes === bytes || undefined;
+    });
+  await isDownTo(8_000_000);
+  sent.pop();
+  await isDownTo(3_000_000);
+  expect(sent.pop()?.byteLength).toBe(2_999_991);
+  await isDownTo(0);
+});
+
+test('does not count what has moved to a thread', () => {
+  const store = new Store();
+  const value = new Uint8Array(3_000_000);
+  store.set(1, value);
+  structuredClone(value, { transfer: [value.buffer] });
+  store.drop([1]);
+  expect([store.givenUpBytes, store.totalBytes]).toEqual([0, 0]);
 });
 
 describe('a value that is shared', () => {

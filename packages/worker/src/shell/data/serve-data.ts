@@ -46,7 +46,7 @@ export function serveData(
   const answer = (bytes: Uint8Array): void => {
     outlet.sendBulk({ request: request.request, totalBytes, offset, bytes });
   };
-  const value = store.get(task);
+  const value = store.getToSend(task);
   if (value !== undefined) {
     answer(value.subarray(offset, offset + length));
     return;

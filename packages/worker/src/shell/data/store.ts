@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { FarmError } from '@farm/protocol';
 
 import { collectYoungGarbage } from '../collect-garbage.ts';
+import { GivenUpMemory } from './given-up-memory.ts';
 import { readSpillFile, writeSpillFile, type SpillFile } from './spill-file.ts';
 
 /** Chunks that were read and sent are collected after so many bytes: memory is scarce. */
@@ -25,6 +26,8 @@ interface Held {
   loans: number;
   /** Dropped while it was lent: gone when it is given back. */
   isDropped: boolean;
+  /** Somebody is being sent it, or was: nobody tells when the kernel has all of it. */
+  isSent: boolean;
 }
 
 /** A value that stays where it is for as long as somebody reads it there. */
@@ -41,6 +44,7 @@ export interface LentValue {
 export class Store {
   readonly #held = new Map<number, Held>();
   readonly #directory: string | null;
+  readonly #givenUp = new GivenUpMemory();
   #hasDirectory = false;
   #totalBytes = 0;
   /** From files, since the chunks of before were collected. */
@@ -65,17 +69,31 @@ export class Store {
     return this.#totalBytes;
   }
 
+  /** Of large values that were dropped or evicted and are in memory still, bytes. */
+  get givenUpBytes(): number {
+    return this.#givenUp.bytes;
+  }
+
   /** Keeps a value; the store owns its bytes from here on. An earlier one is replaced. */
   set(task: number, value: Uint8Array): void {
     this.drop([task]);
     const sizeBytes = value.byteLength;
     this.#totalBytes += sizeBytes;
-    this.#held.set(task, { value, file: undefined, sizeBytes, loans: 0, isDropped: false });
+    const fresh = { file: undefined, loans: 0, isDropped: false, isSent: false };
+    this.#held.set(task, { value, sizeBytes, ...fresh });
   }
 
   /** A value that is in memory. */
   get(task: number): Uint8Array | undefined {
     return this.#held.get(task)?.value;
+  }
+
+  /** A value that is in memory, to be sent from there: it does not move from here on. */
+  getToSend(task: number): Uint8Array | undefined {
+    const value = this.get(task);
+    const held = this.#held.get(task);
+    if (value !== undefined && held !== undefined) held.isSent = true;
+    return value;
   }
 
   /**
@@ -88,6 +106,7 @@ export class Store {
     if (isShared(held.value)) return held.value;
     const shared = new Uint8Array(new SharedArrayBuffer(held.sizeBytes));
     shared.set(held.value);
+    this.#givenUp.add(held.value);
     held.value = shared;
     return shared;
   }
@@ -110,9 +129,10 @@ export class Store {
     };
   }
 
-  /** Whether somebody reads a value where it lies: then it must not move. */
-  isLent(task: number): boolean {
-    return (this.#held.get(task)?.loans ?? 0) > 0;
+  /** Whether the memory of a value may become a thread's: not while somebody else reads from it. */
+  mayMove(task: number): boolean {
+    const held = this.#held.get(task);
+    return held?.value !== undefined && held.loans === 0 && !held.isSent;
   }
 
   /** Bytes of a value, wherever it is; undefined where it is not held. */
@@ -132,8 +152,10 @@ export class Store {
       if (held.loans === 0) this.#totalBytes -= held.sizeBytes;
       held.isDropped = true;
       this.#held.delete(task);
-      memoryBytes += held.value?.byteLength ?? 0;
-      if (held.value !== undefined && isShared(held.value)) this.onSharedGivenUp();
+      if (held.value !== undefined) {
+        memoryBytes += held.value.byteLength;
+        this.#giveUp(held.value);
+      }
       if (held.file !== undefined) void remove(held.file.path);
     }
     return memoryBytes;
@@ -168,7 +190,7 @@ export class Store {
     if (held?.file === undefined) return;
     const { value } = held;
     held.value = undefined;
-    if (value !== undefined && isShared(value)) this.onSharedGivenUp();
+    if (value !== undefined) this.#giveUp(value);
   }
 
   /**
@@ -190,7 +212,10 @@ export class Store {
    */
   async read(task: number, offset: number, length: number): Promise<Uint8Array> {
     const held = this.#held.get(task);
-    if (held?.value !== undefined) return held.value.subarray(offset, offset + length);
+    if (held?.value !== undefined) {
+      held.isSent = true;
+      return held.value.subarray(offset, offset + length);
+    }
     if (held?.file === undefined) throw new FarmError('ERR_LOST_DATA', `${task} is not held`);
     try {
       const bytes = await readSpillFile(held.file, offset, length);
@@ -207,6 +232,11 @@ export class Store {
       }
       throw error;
     }
+  }
+
+  #giveUp(value: Uint8Array): void {
+    this.#givenUp.add(value);
+    if (isShared(value)) this.onSharedGivenUp();
   }
 
   #spillDirectory(): string {

@@ -137,7 +137,7 @@ export class StreamServer {
     }
     const { task, offset, totalBytes, checks } = request;
     socket.write(encodeStreamAnswer({ kind: 'bytes', byteLength: totalBytes - offset }));
-    const value = store.get(task);
+    const value = store.getToSend(task);
     if (value !== undefined && !checks) {
       await written(socket, value.subarray(offset));
       return;

@@ -27,7 +27,7 @@ test('only those that read are let in, and nobody after the last', () => {
   first?.end();
   second?.end();
   expect(admitted).toEqual([[7], [7, 8], [8], []]);
-  expect([desk.size, store.isLent(1)]).toEqual([0, false]);
+  expect([desk.size, store.mayMove(1)]).toEqual([0, true]);
 });
 
 test('what is not in memory is not lent, nor without a seal', () => {
@@ -49,7 +49,7 @@ test('a value that is lent counts until it is given back, whatever takes its pla
   const store = aStore();
   const [one, other] = [store.lend(1), store.lend(1)];
   store.set(1, Uint8Array.of(4));
-  expect([store.totalBytes, store.isLent(1)]).toEqual([4, false]);
+  expect([store.totalBytes, store.mayMove(1)]).toEqual([4, true]);
   one?.giveBack();
   expect(store.totalBytes).toBe(4);
   other?.giveBack();

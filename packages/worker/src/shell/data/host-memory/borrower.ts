@@ -47,8 +47,8 @@ export class Borrower {
     const terms = await stream.borrow(task, process.pid, into);
     if (terms === undefined) return false;
     const { signal } = stream;
-    const problem = await readLoan(into, { memory, reads: this.#reads, terms, signal });
-    stream.giveBack();
+    const reading = { memory, reads: this.#reads, terms, signal };
+    const problem = await readLoan(into, reading).finally(() => stream.giveBack());
     if (problem === undefined) return true;
     // Where the connection has ended, the fetch that follows tells.
     if (!signal.aborted) this.#options.refused(problem);
