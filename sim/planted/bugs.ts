@@ -155,8 +155,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     what: 'after a death the next run has the number of an earlier one',
     core: 'scheduler',
     file: 'workload.ts',
-    find: 'run: tables.nextRun++,',
-    replace: 'run: (task.trouble?.deaths.length ?? 0) > 0 ? 1 : tables.nextRun++,',
+    find: 'const run = tables.nextRun++;',
+    replace: 'const run = (task.trouble?.deaths.length ?? 0) > 0 ? 1 : tables.nextRun++;',
   },
   {
     name: 'given-up-run-counts',
