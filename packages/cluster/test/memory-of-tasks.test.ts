@@ -10,6 +10,15 @@ import { LimitedWorker } from './limited-worker.ts';
 // Goal: a task that takes more memory than it asked for ends with all it started, or asks for more;
 // its worker and its neighbours go on.
 
+/** Takes 10 MB more and more, with pauses in which that can be seen. */
+async function takeMore(): Promise<never> {
+  const kept: Uint8Array[] = [];
+  for (;;) {
+    kept.push(new Uint8Array(10_000_000).fill(1));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 test.skipIf(process.platform !== 'linux')(
   'a command that takes more than it asked for is killed with all it started; others go on',
   { timeout: 60_000 },
@@ -42,13 +51,7 @@ test.skipIf(process.platform !== 'linux')(
     expect(causes.at(-1)).toMatch(
       /^finished: \d+ MiB of memory, (\d\.\d s|\d{3} ms) of processor time$/,
     );
-    const hungry = client.with({ memory: '150MB' }).submit(async () => {
-      const kept: Uint8Array[] = [];
-      for (;;) {
-        kept.push(new Uint8Array(10_000_000).fill(1));
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-    });
+    const hungry = client.with({ memory: '150MB' }).submit(takeMore);
     expect(await hungry.exception({ timeoutMs: 30_000 })).toMatchObject({
       code: 'ERR_MEMORY_LIMIT',
     });
@@ -115,13 +118,7 @@ test.skipIf(process.platform !== 'linux')(
       },
       join(worker.site.directory, 'go-on'),
     );
-    const hungry = client.with({ memory: '250MB' }).submit(async () => {
-      const kept: Uint8Array[] = [];
-      for (;;) {
-        kept.push(new Uint8Array(10_000_000).fill(1));
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-    });
+    const hungry = client.with({ memory: '250MB' }).submit(takeMore);
     expect(await hungry.exception({ timeoutMs: 30_000 })).toMatchObject({
       code: 'ERR_MEMORY_LIMIT',
       message: expect.stringMatching(/took \d+\.\d+ MiB .* more than the 238\.42 MiB/) as string,
