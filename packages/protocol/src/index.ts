@@ -42,7 +42,7 @@ export {
   isLoanRequest,
   isLoanReturn,
 } from './codec/data-loan.ts';
-export type { LoanRequest, LoanTerms } from './codec/data-loan.ts';
+export type { LoanedFile, LoanRequest, LoanTerms } from './codec/data-loan.ts';
 export {
   STREAM_ANSWER_BYTES,
   STREAM_PIECE_BYTES,

@@ -5,7 +5,10 @@ import { isZero, malformed, readU64, writeU64 } from './stream-fields.ts';
 export const LOAN_SEAL_BYTES = 16;
 
 /** Size of the terms of a loan, bytes. */
-export const LOAN_TERMS_BYTES: number = 24 + LOAN_SEAL_BYTES;
+export const LOAN_TERMS_BYTES: number = 48 + LOAN_SEAL_BYTES;
+
+const SEAL_AT = 24;
+const FILE_AT: number = SEAL_AT + LOAN_SEAL_BYTES;
 
 const LOAN_TAG = 0x05;
 const RETURN_TAG = 0x07;
@@ -19,6 +22,15 @@ export interface LoanRequest {
   readonly totalBytes: number;
 }
 
+/** A file in memory that has the bytes of a value that is lent, from its beginning. */
+export interface LoanedFile {
+  /** Its number among the files that the holder has open. */
+  readonly descriptor: number;
+  /** Which file of this host it is: both together are no other's. */
+  readonly device: bigint;
+  readonly inode: bigint;
+}
+
 /** Where a value that is lent lies. */
 export interface LoanTerms {
   /** Process whose memory it is in, by its own count. */
@@ -28,6 +40,8 @@ export interface LoanTerms {
   readonly valueAddress: number;
   /** Random bytes. Whoever reads them at their address reads the memory that is meant. */
   readonly seal: Uint8Array;
+  /** Undefined where it is in no file. */
+  readonly file: LoanedFile | undefined;
 }
 
 /** Whether a request on a data stream asks for a loan. */
@@ -79,13 +93,21 @@ export function encodeLoanReturn(): Uint8Array {
   return bytes;
 }
 
-/** Encodes terms: `pid`, `sealAddress` and `valueAddress` as little-endian u64, then the seal. */
+/**
+ * Encodes terms: `pid`, `sealAddress` and `valueAddress` as little-endian u64, then the seal, then of the file
+ * its `descriptor` and one more, `device` and `inode`, again as u64: three zeros where there is none.
+ */
 export function encodeLoanTerms(terms: LoanTerms): Uint8Array {
   const bytes = Buffer.alloc(LOAN_TERMS_BYTES);
   writeU64(bytes, 0, terms.pid);
   writeU64(bytes, 8, terms.sealAddress);
   writeU64(bytes, 16, terms.valueAddress);
-  bytes.set(terms.seal, 24);
+  bytes.set(terms.seal, SEAL_AT);
+  const { file } = terms;
+  if (file === undefined) return bytes;
+  writeU64(bytes, FILE_AT, file.descriptor + 1);
+  bytes.writeBigUInt64LE(file.device, FILE_AT + 8);
+  bytes.writeBigUInt64LE(file.inode, FILE_AT + 16);
   return bytes;
 }
 
@@ -96,12 +118,27 @@ export function encodeLoanTerms(terms: LoanTerms): Uint8Array {
  */
 export function decodeLoanTerms(bytes: Uint8Array): LoanTerms {
   if (bytes.byteLength !== LOAN_TERMS_BYTES) throw malformed();
-  const seal = new Uint8Array(bytes.subarray(24));
+  const seal = new Uint8Array(bytes.subarray(SEAL_AT, FILE_AT));
   if (isZero(seal)) throw malformed();
   return {
     pid: readU64(bytes, 0),
     sealAddress: readU64(bytes, 8),
     valueAddress: readU64(bytes, 16),
     seal,
+    file: decodeFile(bytes.subarray(FILE_AT)),
+  };
+}
+
+function decodeFile(bytes: Uint8Array): LoanedFile | undefined {
+  const number = readU64(bytes, 0);
+  if (number === 0) {
+    if (!isZero(bytes)) throw malformed();
+    return undefined;
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return {
+    descriptor: number - 1,
+    device: view.getBigUint64(8, true),
+    inode: view.getBigUint64(16, true),
   };
 }

@@ -1,13 +1,19 @@
 import { FarmError } from '../core/errors.ts';
 import { Tag, VALUE_BYTES_MAX } from './format.ts';
+import type { AllocateMemory } from './result-array.ts';
 
 /** Strings up to this length are written in JavaScript; longer ones are cheaper in C++. */
 const COPIED_IN_SCRIPT_MAX = 24;
+
+/** From this size on memory is asked of who offers it. */
+const ALLOCATED_BYTES_MIN = 1_048_576;
 
 /** A growing byte buffer with the writers for the primitives of the format. */
 export class ByteSink {
   /** Where the next byte goes; also the number of bytes written. */
   position = 0;
+  /** Offers memory for what is large and known to be so at once. */
+  allocate: AllocateMemory | undefined;
   /** Where the room ends without growing. */
   #end: number;
   #limit: number = VALUE_BYTES_MAX;
@@ -191,12 +197,14 @@ export class ByteSink {
       throw new FarmError('ERR_VALUE', reason);
     }
     const capacity = Math.min(Math.max(needed, this.#bytes.length * 2), this.#limit);
-    const buffer = Buffer.from(new ArrayBuffer(capacity));
-    const bytes = new Uint8Array(buffer.buffer);
+    // What grows little by little would ask again and again.
+    const isKnown = capacity === needed && capacity >= ALLOCATED_BYTES_MIN;
+    const allocated = isKnown ? this.allocate?.(capacity) : undefined;
+    const bytes = allocated ?? new Uint8Array(new ArrayBuffer(capacity));
     bytes.set(this.#bytes.subarray(0, this.position));
-    this.#buffer = buffer;
+    this.#buffer = Buffer.from(bytes.buffer, bytes.byteOffset, capacity);
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer);
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, capacity);
     this.#end = Math.min(capacity, this.#limit);
   }
 }

@@ -1,4 +1,5 @@
 import { ByteSink } from './byte-sink.ts';
+import type { AllocateMemory } from './result-array.ts';
 import { type EncodePolicy, ValueEncoder } from './encoder.ts';
 
 const CAPACITY = 4 * 1024;
@@ -28,6 +29,11 @@ export interface EncodeOptions {
   readonly bytesMax?: number;
   /** What is said of a value that is larger. @default that it is more than so many bytes */
   readonly tooLarge?: string;
+  /**
+   * Where the memory comes from for what is larger than 1 MiB and known to be so at once, such as a large
+   * typed array. @default new ArrayBuffer
+   */
+  readonly allocate?: AllocateMemory | undefined;
 }
 
 /** The working memory of one encoder at a time. */
@@ -59,26 +65,24 @@ let idle: Workplace | undefined;
 export function encodeValue(value: unknown, options: EncodeOptions = {}): EncodedValue {
   const free = options.sharedViews === true ? 'shared views' : 'no futures';
   const policy = options.futures === false ? free : 'strict';
-  return encodeWith(value, options.what ?? 'value', policy, options.bytesMax, options.tooLarge);
+  return encodeWith(value, policy, options);
 }
 
 /**
- * {@link encodeValue} under any policy; `limit` is the largest size in bytes, and `hiddenFrames` what
- * stands in lines of stacks that nobody is to see.
+ * {@link encodeValue} under any policy; `hiddenFrames` is what stands in lines of stacks that nobody is
+ * to see.
  */
 export function encodeWith(
   value: unknown,
-  what: string,
   policy: EncodePolicy,
-  limit?: number,
-  tooLarge?: string,
-  hiddenFrames?: string,
+  options: EncodeOptions & { readonly hiddenFrames?: string | undefined },
 ): EncodedValue {
   const place = takeWorkplace();
   const { sink, encoder } = place;
-  sink.setLimit(limit, tooLarge);
+  sink.setLimit(options.bytesMax, options.tooLarge);
+  sink.allocate = options.allocate;
   try {
-    const references = encoder.encode(value, what, policy, hiddenFrames);
+    const references = encoder.encode(value, options.what ?? 'value', policy, options.hiddenFrames);
     return { bytes: takeBytes(sink), references };
   } finally {
     if (sink.bytes.length <= COPIED_BYTES_MAX) {

@@ -35,7 +35,7 @@ export function encodeError(
   return (
     attempt(thrown, hiddenFrames) ??
     attempt(bareCopy(thrown), hiddenFrames) ??
-    encodeWith(unreadable(), 'error', 'lenient').bytes
+    encodeWith(unreadable(), 'lenient', { what: 'error' }).bytes
   );
 }
 
@@ -91,8 +91,8 @@ function isError(value: unknown): value is Error {
 
 function attempt(error: Error, hiddenFrames: string | undefined): Uint8Array | undefined {
   try {
-    const limit = ERROR_BYTES_MAX;
-    return encodeWith(error, 'error', 'lenient', limit, undefined, hiddenFrames).bytes;
+    const options = { what: 'error', bytesMax: ERROR_BYTES_MAX, hiddenFrames };
+    return encodeWith(error, 'lenient', options).bytes;
   } catch {
     return undefined;
   }

@@ -19,19 +19,31 @@ export interface TypedArrayKind<A extends ArrayBufferView> {
   new (buffer: ArrayBuffer, byteOffset: number, length: number): A;
 }
 
-/** What goes before the contents of each array that was made here and not taken. */
-const heads = new WeakMap<ArrayBufferView, Uint8Array>();
+/** An array that was made here and not taken. */
+interface Made {
+  /** What goes before its contents. */
+  readonly head: Uint8Array;
+  /** Where both lie. */
+  readonly memory: Uint8Array<ArrayBuffer>;
+}
+
+const made = new WeakMap<ArrayBufferView, Made>();
+
+/** Gets zeroed memory of a size in bytes, from a multiple of 8 on. */
+export type AllocateMemory = (sizeBytes: number) => Uint8Array<ArrayBuffer>;
 
 /**
  * Makes a typed array of zeros in memory that has room for what an encoded value begins with, so
  * that the array is encoded, once, where it lies.
  *
+ * @param allocate - Where its memory comes from; not asked for what is small.
  * @throws FarmError `ERR_ARGUMENT` where that is no kind of typed array, or the length is none;
  * `ERR_VALUE` where it is too large to travel.
  */
 export function makeResultArray<A extends ArrayBufferView>(
   kind: TypedArrayKind<A>,
   length: number,
+  allocate: AllocateMemory = (sizeBytes) => new Uint8Array(new ArrayBuffer(sizeBytes)),
 ): A {
   const index = VIEW_KINDS.findIndex((name) => name === kind.name && name !== 'DataView');
   const elementBytes = VIEW_ELEMENT_BYTES[index];
@@ -48,8 +60,9 @@ export function makeResultArray<A extends ArrayBufferView>(
   if (head.byteLength + byteLength > VALUE_BYTES_MAX) {
     throw new FarmError('ERR_VALUE', `an array of ${byteLength} bytes is too large to travel`);
   }
-  const array = new kind(new ArrayBuffer(head.byteLength + byteLength), head.byteLength, length);
-  heads.set(array, head);
+  const memory = allocate(head.byteLength + byteLength);
+  const array = new kind(memory.buffer, memory.byteOffset + head.byteLength, length);
+  made.set(array, { head, memory });
   return array;
 }
 
@@ -59,13 +72,11 @@ export function makeResultArray<A extends ArrayBufferView>(
  */
 export function takeResultArray(value: unknown): Uint8Array<ArrayBuffer> | undefined {
   if (!ArrayBuffer.isView(value)) return undefined;
-  const head = heads.get(value);
-  const { buffer } = value;
-  if (head === undefined || !(buffer instanceof ArrayBuffer) || buffer.detached) return undefined;
-  heads.delete(value);
-  const bytes = new Uint8Array(buffer);
-  bytes.set(head);
-  return bytes;
+  const taken = made.get(value);
+  if (taken === undefined || taken.memory.buffer.detached) return undefined;
+  made.delete(value);
+  taken.memory.set(taken.head);
+  return taken.memory;
 }
 
 /** Everything before the contents, as `encodeValue` writes it. */

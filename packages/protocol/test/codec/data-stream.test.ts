@@ -58,8 +58,11 @@ test('what is said about loans arrives as it was', () => {
     valueAddress: 0x7f12_3456_7890,
     seal: Uint8Array.from({ length: 16 }, (_, index) => index),
   };
-  expect(encodeLoanTerms(terms).byteLength).toBe(LOAN_TERMS_BYTES);
-  expect(decodeLoanTerms(encodeLoanTerms(terms))).toEqual(terms);
+  const inFile = { descriptor: 0, device: 1n, inode: 2n ** 64n - 1n };
+  for (const file of [undefined, inFile, { ...inFile, descriptor: 1_048_575 }]) {
+    expect(encodeLoanTerms({ ...terms, file }).byteLength).toBe(LOAN_TERMS_BYTES);
+    expect(decodeLoanTerms(encodeLoanTerms({ ...terms, file }))).toEqual({ ...terms, file });
+  }
   expect(isLoanReturn(encodeLoanReturn())).toBe(true);
   const fetching = encodeStreamRequest({ task: 1, offset: 0, totalBytes: 3, checks: false });
   for (const other of [bytes, fetching]) expect(isLoanReturn(other)).toBe(false);
@@ -76,9 +79,13 @@ test('what is not about loans is refused', () => {
   }
   expect(() => decodeLoanRequest(request.subarray(1))).toThrow(refused);
   const seal = new Uint8Array(16);
-  const broken = encodeLoanTerms({ pid: 1, sealAddress: 2, valueAddress: 3, seal });
+  const terms = { pid: 1, sealAddress: 2, valueAddress: 3, seal, file: undefined };
+  const broken = encodeLoanTerms(terms);
   expect(() => decodeLoanTerms(broken)).toThrow(refused);
   expect(() => decodeLoanTerms(broken.subarray(1))).toThrow(refused);
+  const half = encodeLoanTerms({ ...terms, seal: seal.fill(1) });
+  half[LOAN_TERMS_BYTES - 1] = 1;
+  expect(() => decodeLoanTerms(half)).toThrow(refused);
   const endless = encodeLoanReturn();
   endless[31] = 1;
   expect(isLoanReturn(endless)).toBe(false);

@@ -1,7 +1,11 @@
 import { expect, test } from 'vitest';
 
 import { decodeValue, encodeValue } from '../../src/value/index.ts';
-import { makeResultArray, takeResultArray } from '../../src/value/result-array.ts';
+import {
+  type AllocateMemory,
+  makeResultArray,
+  takeResultArray,
+} from '../../src/value/result-array.ts';
 
 test.each([512, 513, 2_047, 2_048, 100_000, 300_000])(
   'a result array of %d elements lies where it is encoded, as any other would be',
@@ -23,6 +27,40 @@ test.each([512, 513, 2_047, 2_048, 100_000, 300_000])(
     }
   },
 );
+
+test('memory for large ones comes from where it is said, and is encoded there', () => {
+  const asked: number[] = [];
+  const allocate: AllocateMemory = (sizeBytes) => {
+    asked.push(sizeBytes);
+    return new Uint8Array(new ArrayBuffer(sizeBytes + 100), 16, sizeBytes);
+  };
+  const array = makeResultArray(Float64Array, 200_000, allocate).fill(2);
+  const bytes = takeResultArray(array);
+  expect(bytes?.byteOffset).toBe(16);
+  expect(decodeValue(bytes ?? new Uint8Array())).toEqual(array);
+  expect(bytes?.byteLength).toBe(asked[0]);
+  makeResultArray(Float64Array, 10, allocate);
+  expect(asked).toHaveLength(1);
+});
+
+test('so does that for other large values, where it is known at once how much it takes', () => {
+  const asked: number[] = [];
+  const allocate: AllocateMemory = (sizeBytes) => {
+    asked.push(sizeBytes);
+    return new Uint8Array(new ArrayBuffer(sizeBytes + 100), 16, sizeBytes);
+  };
+  const large = { name: 'x', values: new Float64Array(200_000).fill(2) };
+  const { bytes } = encodeValue(large, { allocate });
+  expect(asked).toHaveLength(1);
+  expect([bytes.byteOffset, bytes.byteLength <= (asked[0] ?? 0)]).toEqual([16, true]);
+  expect(decodeValue(bytes)).toEqual(large);
+  // Nor is the memory kept for others.
+  expect(encodeValue('small', { allocate }).bytes.buffer).not.toBe(bytes.buffer);
+  for (const other of [new Float64Array(10), Array.from({ length: 400_000 }, () => 'some text')]) {
+    expect(decodeValue(encodeValue(other, { allocate }).bytes)).toEqual(other);
+  }
+  expect(asked).toHaveLength(1);
+});
 
 test('bigints and floats of half size have result arrays, too', () => {
   const array = makeResultArray(BigInt64Array, 1_000).fill(7n);

@@ -106,6 +106,8 @@ export interface WorkerSessionOptions {
   readonly dialStream: DialStream;
   /** How large values of workers on this host are read where they lie. */
   readonly openHostMemory: OpenHostMemory;
+  /** Whether large results lie where other workers of this host can map them. */
+  readonly memoryFiles: boolean;
   /** Whether what comes from there crosses a network. */
   readonly isElsewhere: (address: string) => boolean;
   /** The worker's plugins: set up as the scheduler says, and told what becomes of runs. */
@@ -205,6 +207,7 @@ export class WorkerSession implements AsyncDisposable {
       resultBytesMax: memoryLimitBytes ?? undefined,
       ...heapLimit(memoryLimitBytes),
       prewarm: true,
+      memoryFiles: options.memoryFiles,
       handlers: {
         ended: (_slot, results) => this.#runsEnded(results),
         erred: (_slot, run, why, durationUs, isTerminated = false) => {

@@ -328,6 +328,7 @@ export class Worker implements AsyncDisposable {
         });
       },
       openHostMemory: this.#openHostMemory,
+      memoryFiles: this.#options.hostMemory !== false,
       isElsewhere,
       plugins,
       logger: this.#logger,

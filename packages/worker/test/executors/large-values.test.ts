@@ -1,8 +1,14 @@
-import { describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 
-import { decodeValue, encodeValue, FUTURE } from '@farm/protocol';
+import { decodeValue, encodeValue, failure, FUTURE } from '@farm/protocol';
 
 import type { taskContext as getContext } from '../../src/shell/executors/threads/task-context.ts';
+import { fileOf } from '../../src/shell/memory-files/value-files.ts';
+import {
+  hasMemoryFiles,
+  noResultFiles,
+  openResultFiles,
+} from '../shell/memory-files/file-values.ts';
 import { Harness } from './executor-harness.ts';
 
 // Functions travel by their source: what they use of the worker is there by name.
@@ -68,5 +74,59 @@ describe.each(['threads', 'processes'] as const)('functions in %s', (functionsIn
       expect(part).toHaveLength(3);
       expect(part.buffer).toBeInstanceOf(ArrayBuffer);
     }
+  });
+});
+
+describe.runIf(hasMemoryFiles())('results of threads in files in memory', () => {
+  const LENGTH = 5_000_000;
+
+  beforeEach(noResultFiles);
+
+  test.each(['made in place', 'copied', 'part of an object'] as const)('are %s', async (how) => {
+    await using harness = new Harness({ memoryFiles: true });
+    const make = harness.source((length: number, how: string) => {
+      const values =
+        how === 'made in place'
+          ? taskContext().resultArray(Float64Array, length)
+          : new Float64Array(length);
+      for (let index = 0; index < length; index++) values[index] = index;
+      return how === 'part of an object' ? { values } : values;
+    });
+    const run = harness.start(make, [LENGTH, how]);
+    await harness.end(run);
+    const result = harness.results.get(run) as Float64Array | { readonly values: Float64Array };
+    const values = result instanceof Float64Array ? result : result.values;
+    expect(values.byteLength).toBe(8 * LENGTH);
+    expect(values.findIndex((value, index) => value !== index)).toBe(-1);
+    expect(fileOf(values.buffer)).toBeDefined();
+  });
+
+  test('are not, where they are not wanted or larger than the worker takes', async () => {
+    for (const options of [{ memoryFiles: false }, { memoryFiles: true, resultBytesMax: 1e6 }]) {
+      await using harness = new Harness(options);
+      const make = harness.source((length: number) => {
+        const values = taskContext().resultArray(Float64Array, length);
+        return values.length === length ? 'made' : values;
+      });
+      const run = harness.start(make, [LENGTH]);
+      await harness.end(run);
+      expect([harness.results.get(run), openResultFiles()]).toEqual(['made', 0]);
+    }
+  });
+
+  test('leave no file where the thread is ended before it returns one', async () => {
+    await using harness = new Harness({ memoryFiles: true });
+    const hang = harness.source((length: number) => {
+      const values = taskContext().resultArray(Float64Array, length);
+      console.log('made');
+      for (;;) values[0] = (values[0] ?? 0) + 1;
+    });
+    const run = harness.start(hang, [LENGTH]);
+    await harness.until(() => harness.output.stdout.includes('made'), 'the array');
+    expect(openResultFiles()).toBe(1);
+    const why = failure('ERR_CANCELLED', 'enough', 'task-1', 'w-1', null);
+    harness.executor.interrupt(0, run, why);
+    await harness.until(() => harness.emptied.length > 0, 'the end');
+    expect(openResultFiles()).toBe(0);
   });
 });

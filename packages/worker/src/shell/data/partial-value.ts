@@ -1,3 +1,4 @@
+import { roomBytes } from '../memory-files/file-room.ts';
 import type { MemoryAhead } from './memory-ahead.ts';
 
 /** A value on its way. What has arrived stays, for another holder to go on with. */
@@ -26,10 +27,22 @@ export class PartialValue {
    * @throws RangeError where none is to be had.
    */
   allocate(): Uint8Array {
-    const { totalBytes } = this;
+    const room = roomBytes(this.totalBytes);
     this.#bytes ??= new Uint8Array(
-      this.#memory === 'shared' ? new SharedArrayBuffer(totalBytes) : this.#memory.take(totalBytes),
+      this.#memory === 'shared' ? new SharedArrayBuffer(room) : this.#memory.take(room),
+      0,
+      this.totalBytes,
     );
     return this.#bytes;
+  }
+
+  /** Where in its memory the value is to begin, before anything of it has arrived. */
+  moveTo(offset: number): void {
+    this.#bytes = new Uint8Array(this.allocate().buffer, offset, this.totalBytes);
+  }
+
+  /** Gives up its memory, before anything has arrived: there is something wrong with it. */
+  discard(): void {
+    this.#bytes = undefined;
   }
 }

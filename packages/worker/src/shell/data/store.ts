@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { FarmError } from '@farm/protocol';
 
 import { collectYoungGarbage } from '../collect-garbage.ts';
+import { shareByFile } from '../memory-files/share-value.ts';
+import { closeFileOf } from '../memory-files/value-files.ts';
 import { GivenUpMemory } from './given-up-memory.ts';
 import { readSpillFile, writeSpillFile, type SpillFile } from './spill-file.ts';
 
@@ -104,8 +106,7 @@ export class Store {
     const held = this.#held.get(task);
     if (held?.value === undefined || held.sizeBytes < SHARED_BYTES_MIN) return held?.value;
     if (isShared(held.value)) return held.value;
-    const shared = new Uint8Array(new SharedArrayBuffer(held.sizeBytes));
-    shared.set(held.value);
+    const shared = shareByFile(held.value) ?? sharedCopy(held.value);
     this.#givenUp.add(held.value);
     held.value = shared;
     return shared;
@@ -236,6 +237,7 @@ export class Store {
 
   #giveUp(value: Uint8Array): void {
     this.#givenUp.add(value);
+    closeFileOf(value.buffer);
     if (isShared(value)) this.onSharedGivenUp();
   }
 
@@ -252,6 +254,12 @@ export class Store {
 /** Whether a value is in memory that threads can share. */
 export function isShared(value: Uint8Array): boolean {
   return value.buffer instanceof SharedArrayBuffer;
+}
+
+function sharedCopy(value: Uint8Array): Uint8Array {
+  const shared = new Uint8Array(new SharedArrayBuffer(value.byteLength));
+  shared.set(value);
+  return shared;
 }
 
 async function remove(path: string): Promise<void> {

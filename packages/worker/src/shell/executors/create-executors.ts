@@ -31,6 +31,8 @@ export interface ExecutorsOptions {
   readonly prewarm?: boolean;
   /** Where relative directories of commands begin. @default process.cwd() */
   readonly cwd?: string;
+  /** Whether large results of threads lie in files in memory, which other processes can map. @default false */
+  readonly memoryFiles?: boolean;
   /** What commands inherit. @default process.env, as it is when a command starts */
   readonly env?: NodeJS.ProcessEnv;
   /** Who starts commands: a spawner where there can be one, or always Node. @default 'auto' */

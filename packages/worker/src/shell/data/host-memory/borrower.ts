@@ -1,7 +1,10 @@
 import { availableParallelism } from 'node:os';
 
+import type { LoanTerms } from '@farm/protocol';
 import PQueue from 'p-queue';
 
+import { openFilePages } from '../../memory-files/file-pages.ts';
+import { mapValue } from '../../memory-files/map-value.ts';
 import type { DataStream } from '../data-stream.ts';
 import type { PartialValue } from '../partial-value.ts';
 import type { OpenHostMemory } from './host-memory.ts';
@@ -46,6 +49,10 @@ export class Borrower {
     if (memory === undefined) return false;
     const terms = await stream.borrow(task, process.pid, into);
     if (terms === undefined) return false;
+    if (isMapped(terms, into)) {
+      stream.giveBack();
+      return true;
+    }
     const { signal } = stream;
     const reading = { memory, reads: this.#reads, terms, signal };
     const problem = await readLoan(into, reading).finally(() => stream.giveBack());
@@ -55,4 +62,11 @@ export class Borrower {
     this.#refused.add(stream);
     return false;
   }
+}
+
+/** Brings a value over without a copy. Where that cannot be done, it can still be read. */
+function isMapped({ file, pid }: LoanTerms, into: PartialValue): boolean {
+  const pages = file && openFilePages();
+  if (file === undefined || pages === undefined) return false;
+  return mapValue(pages, pid, file, into) === undefined;
 }

@@ -1,5 +1,7 @@
-import type { LoanRequest, LoanTerms } from '@farm/protocol';
+import type { LoanedFile, LoanRequest, LoanTerms } from '@farm/protocol';
+import { fstatSync } from 'node:fs';
 
+import { fileOf } from '../../memory-files/value-files.ts';
 import type { Store } from '../store.ts';
 import type { OpenHostMemory } from './host-memory.ts';
 import { Seals } from './seals.ts';
@@ -48,7 +50,13 @@ export class LoanDesk {
       return undefined;
     }
     const loan: Loan = {
-      terms: { pid: process.pid, sealAddress, valueAddress, seal: seal.bytes },
+      terms: {
+        pid: process.pid,
+        sealAddress,
+        valueAddress,
+        seal: seal.bytes,
+        file: loanedFile(lent.value),
+      },
       end: () => {
         if (!this.#readers.delete(loan)) return;
         seal.break();
@@ -60,4 +68,11 @@ export class LoanDesk {
     memory.admit(new Set(this.#readers.values()));
     return loan;
   }
+}
+
+function loanedFile({ buffer }: Uint8Array): LoanedFile | undefined {
+  const descriptor = fileOf(buffer);
+  if (descriptor === undefined) return undefined;
+  const { dev, ino } = fstatSync(descriptor, { bigint: true });
+  return { descriptor, device: dev, inode: ino };
 }

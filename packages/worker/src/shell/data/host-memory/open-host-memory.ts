@@ -1,15 +1,5 @@
-import { createRequire } from 'node:module';
-
+import { type Koffi, loadKoffi } from '../../load-koffi.ts';
 import type { HostMemory } from './host-memory.ts';
-
-/** Of koffi, what is used here: it need not be there, and then its types are not either. */
-interface Koffi {
-  load(library: null): { func(name: string, result: string, types: readonly unknown[]): unknown };
-  struct(fields: Readonly<Record<string, string>>): unknown;
-  pointer(type: unknown): unknown;
-  address(bytes: Uint8Array): bigint;
-  errno(): number;
-}
 
 type Parts = readonly { readonly start: bigint; readonly length: number }[];
 type ReadArguments = [number, Parts, number, Parts, number, number];
@@ -41,13 +31,11 @@ export function openHostMemory(): HostMemory | undefined {
 }
 
 function open(): HostMemory | undefined {
-  if (process.platform !== 'linux' || !IS_64_BIT.has(process.arch)) return undefined;
+  const koffi = IS_64_BIT.has(process.arch) ? loadKoffi() : undefined;
   try {
-    // SAFE: the part of its interface that is used here; what it lacks throws, here.
-    const koffi = createRequire(import.meta.url)('koffi') as Koffi;
-    return bind(koffi);
+    return koffi && bind(koffi);
   } catch {
-    // An optional dependency. Whatever it would bring comes over sockets.
+    // A C library without one of the functions: values come over sockets.
     return undefined;
   }
 }

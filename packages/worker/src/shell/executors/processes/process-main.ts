@@ -115,7 +115,7 @@ async function execute(
   say({ say: 'started', run });
   const ends = Float64Array.from(message.ends);
   const running = inTask(task, () =>
-    runFunction(functions, { fn, bytes, ends }, 0, ends.length, resultLimit),
+    runFunction(functions, { fn, bytes, ends }, 0, ends.length, { limit: resultLimit }),
   );
   let end = running instanceof Promise ? await endOrSecession(task, running) : running;
   executing = undefined;

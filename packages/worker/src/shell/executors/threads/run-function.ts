@@ -1,6 +1,7 @@
 /** Executes one run in a thread or process: decodes, calls, encodes. Nothing here ever throws. */
 import { FarmError, LIMITS } from '@farm/protocol/core';
 import {
+  type AllocateMemory,
   decodeValue,
   encodeError,
   encodeValue,
@@ -19,6 +20,14 @@ const ERROR_NAME_LENGTH_MAX = 200;
 /** Users see no frames of what called their code: the executors, this directory and its like. */
 export const HIDDEN_FRAMES: string = new URL('../', import.meta.url).href;
 
+/** What holds for the results of all runs. */
+export interface ResultTerms {
+  /** Undefined for no limit. */
+  readonly limit: ResultLimit | undefined;
+  /** Where memory for large ones comes from. @default plain memory */
+  readonly allocate?: AllocateMemory;
+}
+
 /** How a run ended: what a record of it carries. */
 export interface Outcome {
   /** One of `RECORD_KINDS`. */
@@ -35,12 +44,12 @@ export function runFunction(
   batch: PackedRuns,
   firstPiece: number,
   lastPiece: number,
-  limit: ResultLimit | undefined,
+  terms: ResultTerms,
 ): Outcome | Promise<Outcome> {
   const task = functions.loaded(batch.fn);
-  if (task !== undefined) return call(task, batch, firstPiece, lastPiece, limit);
+  if (task !== undefined) return call(task, batch, firstPiece, lastPiece, terms);
   return functions.load(batch.fn).then(
-    (loaded) => call(loaded, batch, firstPiece, lastPiece, limit),
+    (loaded) => call(loaded, batch, firstPiece, lastPiece, terms),
     (error: unknown) => failed(RECORD_KINDS.functionFailed, textOf(error), causeOf(error)),
   );
 }
@@ -60,7 +69,7 @@ function call(
   batch: PackedRuns,
   firstPiece: number,
   lastPiece: number,
-  limit: ResultLimit | undefined,
+  terms: ResultTerms,
 ): Outcome | Promise<Outcome> {
   let args: unknown[];
   try {
@@ -73,8 +82,8 @@ function call(
     const value = task(...args);
     const sharedViews = batch.sharesInputs === true;
     return isThenable(value)
-      ? settled(value, limit, sharedViews)
-      : succeeded(value, limit, sharedViews);
+      ? settled(value, terms, sharedViews)
+      : succeeded(value, terms, sharedViews);
   } catch (error) {
     return threw(error);
   }
@@ -106,18 +115,22 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 
 async function settled(
   value: PromiseLike<unknown>,
-  limit: ResultLimit | undefined,
+  terms: ResultTerms,
   sharedViews: boolean,
 ): Promise<Outcome> {
   try {
-    return succeeded(await value, limit, sharedViews);
+    return succeeded(await value, terms, sharedViews);
   } catch (error) {
     return threw(error);
   }
 }
 
 /** A result that is too large is refused before it is copied: that would be too large once more. */
-function succeeded(value: unknown, limit: ResultLimit | undefined, sharedViews: boolean): Outcome {
+function succeeded(
+  value: unknown,
+  { limit, allocate }: ResultTerms,
+  sharedViews: boolean,
+): Outcome {
   try {
     const taken = takeResultArray(value);
     if (taken !== undefined) {
@@ -127,10 +140,8 @@ function succeeded(value: unknown, limit: ResultLimit | undefined, sharedViews: 
       return { kind: RECORD_KINDS.value, bytes: taken };
     }
     const room = limit === undefined ? {} : { bytesMax: limit.bytes, tooLarge: limit.tooLarge };
-    return {
-      kind: RECORD_KINDS.value,
-      bytes: encodeValue(value, { what: 'the result', futures: false, sharedViews, ...room }).bytes,
-    };
+    const options = { what: 'the result', futures: false, sharedViews, allocate, ...room };
+    return { kind: RECORD_KINDS.value, bytes: encodeValue(value, options).bytes };
   } catch (error) {
     return failed(RECORD_KINDS.resultFailed, textOf(error), null);
   }

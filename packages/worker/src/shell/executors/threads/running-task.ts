@@ -1,5 +1,5 @@
 import { FarmError, type ErrorCode, type ResourceAmounts } from '@farm/protocol/core';
-import { makeResultArray, type TypedArrayKind } from '@farm/protocol/value';
+import { type AllocateMemory, makeResultArray, type TypedArrayKind } from '@farm/protocol/value';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { format } from 'node:util';
 
@@ -24,6 +24,8 @@ export interface RunningTaskOptions {
   readonly scheduler: SchedulerContact | undefined;
   /** Told once, when the task looks at its signal. */
   readonly tookSignal: () => void;
+  /** Memory for arrays that are to be its result. @default plain memory */
+  readonly allocate?: AllocateMemory;
 }
 
 /** A run while its code executes, and for as long as anything that the code began refers to it. */
@@ -43,6 +45,7 @@ export class RunningTask implements TaskContext {
   isOver = false;
   readonly #tookSignal: () => void;
   readonly #variables: RunDevices['variables'];
+  readonly #allocate: AllocateMemory | undefined;
   #controller: AbortController | undefined;
   #toldMs = -Infinity;
 
@@ -56,6 +59,7 @@ export class RunningTask implements TaskContext {
     this.#variables = options.devices?.variables ?? [];
     this.scheduler = options.scheduler;
     this.#tookSignal = options.tookSignal;
+    this.#allocate = options.allocate;
   }
 
   get signal(): AbortSignal {
@@ -87,7 +91,7 @@ export class RunningTask implements TaskContext {
   }
 
   resultArray<A extends ArrayBufferView>(kind: TypedArrayKind<A>, length: number): A {
-    return makeResultArray(kind, length);
+    return makeResultArray(kind, length, this.#allocate);
   }
 
   log(...words: readonly unknown[]): void {

@@ -7,6 +7,8 @@ import {
 } from 'node:worker_threads';
 import type { ResourceLimits } from 'node:worker_threads';
 
+import { closeFilesOfThread } from '../../memory-files/thread-files.ts';
+import { keepFile } from '../../memory-files/value-files.ts';
 import { createLane, LaneReader } from './run-lane.ts';
 import type {
   CrashMessage,
@@ -35,7 +37,7 @@ export interface ThreadEnd {
 /** What a {@link SlotThread} is started with. */
 export interface SlotThreadOptions extends Pick<
   ThreadData,
-  'workerName' | 'slot' | 'scheduler' | 'cpus' | 'resultLimit'
+  'workerName' | 'slot' | 'scheduler' | 'cpus' | 'resultLimit' | 'memoryFiles'
 > {
   readonly resourceLimits: ResourceLimits | undefined;
 }
@@ -53,25 +55,25 @@ export class SlotThread {
   readonly #worker: Worker;
   readonly #port: MessagePort;
   readonly #handlers: SlotThreadHandlers;
+  readonly #threadId: number;
+  readonly #mayHaveFiles: boolean;
   #crash: PackedFailure | undefined;
   #hasEnded = false;
   #terminating: NodeJS.Timeout | undefined;
 
   /** @throws what `new Worker` throws where no thread can be made */
-  constructor(
-    { slot, workerName, scheduler, cpus, resultLimit, resourceLimits }: SlotThreadOptions,
-    handlers: SlotThreadHandlers,
-  ) {
+  constructor({ resourceLimits, ...given }: SlotThreadOptions, handlers: SlotThreadHandlers) {
     const memory = createLane();
     const { port1, port2 } = new MessageChannel();
     const workerData: ThreadData = {
       port: port2,
       lane: memory,
-      workerName,
-      slot,
-      scheduler,
-      cpus,
-      resultLimit,
+      workerName: given.workerName,
+      slot: given.slot,
+      scheduler: given.scheduler,
+      cpus: given.cpus,
+      resultLimit: given.resultLimit,
+      memoryFiles: given.memoryFiles,
     };
     this.lane = new LaneReader(memory);
     this.#handlers = handlers;
@@ -84,6 +86,8 @@ export class SlotThread {
       name: 'farm slot',
       ...(resourceLimits === undefined ? {} : { resourceLimits }),
     });
+    this.#threadId = this.#worker.threadId;
+    this.#mayHaveFiles = given.memoryFiles;
     port1.on('message', (message: MainBoundMessage) => this.#said(message));
     // What Node itself writes before the thread's own redirection is in place.
     this.#worker.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -119,6 +123,9 @@ export class SlotThread {
   }
 
   #said(message: MainBoundMessage): void {
+    if (message !== null && 'file' in message && message.file !== undefined) {
+      keepFile(message.bytes.buffer, message.file);
+    }
     if (message !== null && 'crash' in message) this.#crash = message.crash;
     else if (!this.#hasEnded) this.#handlers.said(message);
   }
@@ -134,6 +141,7 @@ export class SlotThread {
     }
     this.#hasEnded = true;
     this.#port.close();
+    if (this.#mayHaveFiles && exitCode !== null) closeFilesOfThread(this.#threadId);
     this.#handlers.ended({ exitCode, crash: this.#crash });
   }
 }

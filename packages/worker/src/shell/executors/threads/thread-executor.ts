@@ -18,6 +18,8 @@ const LOOK_MS = 10;
 export interface ThreadExecutorOptions extends FunctionExecutorOptions {
   /** Memory limits of each thread. @default Node's own */
   readonly resourceLimits?: ResourceLimits | undefined;
+  /** Whether large results are to lie in files in memory, which other processes can map. @default false */
+  readonly memoryFiles?: boolean;
 }
 
 /**
@@ -43,6 +45,7 @@ export class ThreadExecutor implements Executor {
           cpus: options.slotCpus?.[slot],
           resourceLimits,
           resultLimit: options.resultLimit,
+          memoryFiles: options.memoryFiles === true,
           handlers,
           lookUp: (fn) => this.#functions.get(fn),
         }),

@@ -1,12 +1,13 @@
 /** The entry of a slot's thread: takes batches of runs, executes run after run. */
 import type { ResourceAmounts } from '@farm/protocol/core';
-import { errorText } from '@farm/protocol/value';
+import { type AllocateMemory, errorText } from '@farm/protocol/value';
 import { workerData } from 'node:worker_threads';
 
 import { pinThisThread } from '../../pinning/pin.ts';
 import { collectGarbage } from '../../collect-garbage.ts';
+import { ResultFiles } from '../../memory-files/result-files.ts';
 import { resolveLocally } from '../local-modules.ts';
-import { type Outcome, runFunction } from './run-function.ts';
+import { type Outcome, type ResultTerms, runFunction } from './run-function.ts';
 import { LaneWriter } from './run-lane.ts';
 import { endOrSecession, inTask, provideTaskContext, RunningTask } from './running-task.ts';
 import { TaskFunctions } from './task-functions.ts';
@@ -34,7 +35,11 @@ const NO_RESOURCES: ResourceAmounts = [];
 
 // SAFE: the thread slot starts this file with exactly this.
 const threadData = workerData as ThreadData;
-const { port, lane: laneMemory, workerName, slot, scheduler, cpus, resultLimit } = threadData;
+const { port, lane: laneMemory, workerName, slot, scheduler, cpus } = threadData;
+const fileBytesMax = threadData.memoryFiles ? (threadData.resultLimit?.bytes ?? Infinity) : 0;
+const resultFiles = new ResultFiles(fileBytesMax);
+const allocate: AllocateMemory = (sizeBytes) => resultFiles.allocate(sizeBytes);
+const resultTerms: ResultTerms = { limit: threadData.resultLimit, allocate };
 const lane = new LaneWriter(laneMemory);
 const functions = new TaskFunctions(workerName);
 const waiting: RunsMessage[] = [];
@@ -116,7 +121,7 @@ async function work(): Promise<void> {
         // as much as a small task.
         const lastPiece = piece;
         const running = inTask(task, () =>
-          runFunction(functions, batch, firstPiece, lastPiece, resultLimit),
+          runFunction(functions, batch, firstPiece, lastPiece, resultTerms),
         );
         const outcome = running instanceof Promise ? await endOrSecession(task, running) : running;
         executing = undefined;
@@ -215,6 +220,7 @@ function aTask(batch: RunsMessage, index: number, sequence: number): RunningTask
     devices: batch.devices?.[index],
     scheduler,
     tookSignal: () => lane.tookSignal(sequence),
+    allocate,
   });
 }
 
@@ -253,7 +259,8 @@ function post(
 ): void {
   // Encoded bytes are shared with nothing, so their memory can move, unless too much of it is idle.
   const own = bytes.byteLength * 2 > bytes.buffer.byteLength ? bytes : bytes.slice();
-  const message: RecordMessage = { sequence, kind, durationUs, bytes: own, cpuUs: usedUs };
+  const file = resultFiles.handOver(own);
+  const message: RecordMessage = { sequence, kind, durationUs, bytes: own, cpuUs: usedUs, file };
   port.postMessage(message, own.buffer instanceof ArrayBuffer ? [own.buffer] : []);
 }
 

@@ -22,6 +22,8 @@ export interface ThreadData {
   readonly cpus: string | undefined;
   /** Undefined for no limit. */
   readonly resultLimit?: ResultLimit | undefined;
+  /** Whether large results are to lie in files in memory, which other processes can map. */
+  readonly memoryFiles: boolean;
 }
 
 /** Makes a function known to the thread, before the first batch that names it. */
@@ -132,6 +134,8 @@ export interface RecordMessage {
   readonly durationUs: number;
   readonly bytes: Uint8Array;
   readonly cpuUs: number | undefined;
+  /** Descriptor of a file in memory with the same bytes, which is the receiver's to close. */
+  readonly file: number | undefined;
 }
 
 /** Something a run wrote. */

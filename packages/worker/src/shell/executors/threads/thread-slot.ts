@@ -30,6 +30,8 @@ export interface ThreadSlotOptions {
   readonly resourceLimits: ResourceLimits | undefined;
   /** Undefined for no limit. */
   readonly resultLimit?: ResultLimit | undefined;
+  /** Whether large results are to lie in files in memory. */
+  readonly memoryFiles: boolean;
   readonly handlers: ExecutorHandlers;
   /** Finds a function; undefined where it is not known. */
   readonly lookUp: (
