@@ -63,6 +63,13 @@ export interface BlockNames {
   readonly options: TaskOptions;
 }
 
+/** Futures to release when who had them is garbage. */
+interface Forgotten {
+  readonly session: Session;
+  readonly first: number;
+  readonly count: number;
+}
+
 /** What a session tells its client. */
 export interface SessionHandlers {
   connected(info: SchedulerInfo): void;
@@ -81,6 +88,13 @@ export interface SessionHandlers {
  * that waits is rejected with that reason, and so is everything that begins later.
  */
 export class Session {
+  /**
+   * One for all, as long as the process lives. Where a registry is garbage itself while it has something
+   * to tell, V8 before Node 26 tells nothing any more, of no registry of the process.
+   */
+  static readonly #forgotten = new FinalizationRegistry<Forgotten>(({ session, first, count }) => {
+    session.release(first, count);
+  });
   /** The futures of this client. */
   readonly table: FutureTable = new FutureTable();
   /** Gets results that did not come with their report. */
@@ -92,9 +106,6 @@ export class Session {
   readonly #ready: Promise<SchedulerInfo>;
   readonly #gone = Promise.withResolvers<void>();
   readonly #defined = new Set<string>();
-  readonly #forgotten = new FinalizationRegistry<readonly [first: number, count: number]>(
-    ([first, count]) => this.release(first, count),
-  );
   readonly #stall = new StallWatch({
     ask: () => this.#questions.ask('scheduler-info', null),
     say: (line) => process.stderr.write(`${line}\n`),
@@ -202,7 +213,7 @@ export class Session {
 
   /** Releases `count` futures from `first` on when `owner` is garbage, as far as nobody did. */
   releaseWith(owner: object, first: number, count: number): void {
-    this.#forgotten.register(owner, [first, count]);
+    Session.#forgotten.register(owner, { session: this, first, count });
   }
 
   /** Lets go of futures. The scheduler is told once per tick. */

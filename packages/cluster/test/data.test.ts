@@ -1,6 +1,7 @@
 import { Client } from '@farm/client';
 import { expect, test } from 'vitest';
 
+import { hasMemoryFiles } from '../../worker/test/shell/memory-files/file-values.ts';
 import { Site, until } from './processes.ts';
 
 // Goal: data is where it was asked to be, in real processes, and is lost only with a clear reason.
@@ -79,3 +80,33 @@ test('a retry is for the errors that are named', { timeout: 60_000 }, async () =
   });
   expect(await read.result()).toEqual(['RangeError', 'TypeError', 'TypeError', 'TypeError']);
 });
+
+test.runIf(hasMemoryFiles())(
+  'a large result is mapped by a task on another worker of the host, and is each one’s own',
+  { timeout: 60_000 },
+  async () => {
+    await using site = await Site.open();
+    site.scheduler();
+    for (const name of ['a', 'b']) site.worker('--nthreads', '1', '--name', name);
+    await using client = new Client({ schedulerFile: site.schedulerFile });
+    await client.waitForWorkers(2, { timeoutMs: 20_000 });
+    const [onA, onB] = ['a', 'b'].map((workers) => client.with({ workers }));
+    if (onA === undefined || onB === undefined) throw new Error('two workers');
+
+    const made = onA.submit((length: number) => new Float64Array(length).fill(3), 5_000_000);
+    const use = async (values: Float64Array): Promise<readonly number[]> => {
+      const { readFileSync } = await import('node:fs');
+      const maps = readFileSync('/proc/self/maps', 'utf8');
+      const sum = values.reduce((total, value) => total + value, 0);
+      values.fill(9);
+      return [sum, maps.split('memfd:farm-result').length - 1];
+    };
+    for (const client of [onB, onA, onB]) {
+      const [sum, mapped] = await client.submit(use, made).result();
+      expect(sum).toBe(15_000_000);
+      expect(mapped).toBeGreaterThan(0);
+    }
+    // What was written to went with the task that wrote it.
+    expect((await made.result()).subarray(0, 2)).toEqual(Float64Array.of(3, 3));
+  },
+);

@@ -18,6 +18,28 @@ async function aStore(): Promise<{ readonly store: Store; readonly directory: st
   return { store: new Store(directory), directory };
 }
 
+test('a store that is garbage leaves others that still hear what was collected', async () => {
+  const others = [1].map((task) => {
+    const store = new Store();
+    store.set(task, new Uint8Array(5_000_000));
+    store.drop([task]);
+    return store;
+  });
+  // What it had is gone, and it is itself before it hears of that.
+  collectGarbage();
+  others.length = 0;
+  collectGarbage();
+  collectGarbage();
+  const store = new Store();
+  store.set(1, new Uint8Array(5_000_000));
+  store.drop([1]);
+  expect(store.givenUpBytes).toBe(5_000_000);
+  await until('it hears of it', () => {
+    collectGarbage();
+    return store.givenUpBytes === 0 || undefined;
+  });
+});
+
 test('keeps values by task and counts their bytes, also of those replaced and dropped', () => {
   const store = new Store();
   store.set(1, new Uint8Array(10));

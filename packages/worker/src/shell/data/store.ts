@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { FarmError } from '@farm/protocol';
 
 import { collectYoungGarbage } from '../collect-garbage.ts';
-import { shareByFile } from '../memory-files/share-value.ts';
+import { shareByFile } from '../memory-files/map-again.ts';
 import { closeFileOf } from '../memory-files/value-files.ts';
 import { GivenUpMemory } from './given-up-memory.ts';
 import { readSpillFile, writeSpillFile, type SpillFile } from './spill-file.ts';

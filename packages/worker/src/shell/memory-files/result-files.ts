@@ -12,8 +12,11 @@ interface ResultFile {
 
 /** Memory for results in a thread: large ones in files in memory, which other processes can map. */
 export class ResultFiles {
+  /** One for all: see `GivenUpMemory`. */
+  static readonly #collected = new FinalizationRegistry<number>((file) => {
+    openFilePages()?.close(file);
+  });
   readonly #files = new WeakMap<ArrayBufferLike, ResultFile>();
-  readonly #collected = new FinalizationRegistry<number>((file) => openFilePages()?.close(file));
   readonly #fileBytesMax: number;
 
   /**
@@ -48,7 +51,7 @@ export class ResultFiles {
     const pages = made && openFilePages();
     if (pages === undefined || made === undefined) return undefined;
     this.#files.delete(buffer);
-    this.#collected.unregister(buffer);
+    ResultFiles.#collected.unregister(buffer);
     const { file, region } = made;
     const isOwn = pages.map(file, region, 'private');
     if (!isOwn && !pages.isWhole(region)) {
@@ -73,7 +76,7 @@ export class ResultFiles {
       return undefined;
     }
     this.#files.set(buffer, { file, region });
-    this.#collected.register(buffer, file, buffer);
+    ResultFiles.#collected.register(buffer, file, buffer);
     return new Uint8Array(buffer, region.byteOffset, sizeBytes);
   }
 }

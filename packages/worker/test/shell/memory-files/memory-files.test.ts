@@ -4,7 +4,7 @@ import { fstatSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-import type { LoanedFile } from '@farm/protocol';
+import { encodeValue, type LoanedFile } from '@farm/protocol';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 
 import type { OpenHostMemory } from '../../../src/shell/data/host-memory/host-memory.ts';
@@ -12,6 +12,7 @@ import { openHostMemory } from '../../../src/shell/data/host-memory/open-host-me
 import { MemoryAhead } from '../../../src/shell/data/memory-ahead.ts';
 import { PartialValue } from '../../../src/shell/data/partial-value.ts';
 import { Store } from '../../../src/shell/data/store.ts';
+import { movedBuffers, packRuns } from '../../../src/shell/executors/threads/run-batch.ts';
 import { openFilePages, type FilePages } from '../../../src/shell/memory-files/file-pages.ts';
 import { fileBytes, fileRegion, roomBytes } from '../../../src/shell/memory-files/file-room.ts';
 import { mapValue } from '../../../src/shell/memory-files/map-value.ts';
@@ -38,6 +39,11 @@ function aStore(value: Uint8Array): Store {
   const store = new Store();
   store.set(1, value);
   return store;
+}
+
+/** Of memory that nobody has from then on: whoever calls never had it. */
+function firstByteOf(make: () => Uint8Array): number | undefined {
+  return make()[0];
 }
 
 function thePages(): FilePages {
@@ -109,6 +115,32 @@ describe.runIf(has)('a value in a file in memory', () => {
     store.drop([1]);
   });
 
+  test.each([false, true])('is a run’s own without a copy (shared before: %s)', (isShared) => {
+    const store = aStore(aFileValue(SIZE));
+    if (isShared) store.share(1);
+    const value = store.get(1) ?? new Uint8Array();
+    const args = encodeValue([]).bytes;
+    const run = { run: 1, key: 'k', attempt: 1, args, timeoutMs: null, resources: [] };
+    const pack = (): Uint8Array => {
+      const batch = packRuns(1, 0, [{ ...run, inputs: [value] }], true);
+      expect(batch.bytes.byteLength).toBeLessThan(1_000);
+      const own = batch.apart?.get(1) ?? new Uint8Array();
+      expect(movedBuffers(batch)).toContain(own.buffer);
+      return own;
+    };
+    const [one, other] = [pack(), pack()];
+    for (const own of [one, other]) {
+      expect(Buffer.compare(own, aValue(SIZE))).toBe(0);
+      own.fill(9);
+    }
+    expect(Buffer.compare(value, aValue(SIZE))).toBe(0);
+    store.drop([1]);
+    // Without its file it is copied.
+    expect(packRuns(1, 0, [{ ...run, inputs: [value] }], true).bytes.byteLength).toBeGreaterThan(
+      SIZE,
+    );
+  });
+
   test('keeps its file for as long as it is held', async () => {
     const store = aStore(aFileValue(SIZE));
     expect(openResultFiles()).toBe(1);
@@ -148,6 +180,7 @@ describe.runIf(has)('a value in a file in memory', () => {
     expect(reads()).toBeGreaterThan(0);
     expect(socketBytes()).toBeLessThan(1_000);
     expect(notRead).toEqual([]);
+    closeFileOf(buffer);
   });
 
   test('is mapped only where it is that very file', () => {
@@ -197,13 +230,16 @@ describe.runIf(has)('memory for results', () => {
 
   test('that nobody hands over leaves no file', async () => {
     const results = new ResultFiles(Infinity);
-    results.allocate(SIZE)[0] = 1;
+    expect(firstByteOf(() => results.allocate(SIZE))).toBe(0);
     expect(openResultFiles()).toBe(1);
     await noResultFiles();
+    // Who makes memory lives as long as its thread.
+    expect(results.allocate(8)).toHaveLength(8);
   });
 
   test('of which nobody has the value any more leaves none either', async () => {
-    expect(aFileValue(SIZE)[61]).toBe(1);
+    expect(firstByteOf(() => aFileValue(SIZE))).toBe(0);
+    expect(openResultFiles()).toBe(1);
     await noResultFiles();
   });
 });

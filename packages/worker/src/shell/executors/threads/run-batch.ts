@@ -1,3 +1,5 @@
+import { MEMORY_FILE_BYTES_MIN } from '../../memory-files/file-room.ts';
+import { ownByFile } from '../../memory-files/map-again.ts';
 import type { ExecutorRun } from '../executor.ts';
 import { pieceStart, type RunsMessage } from './thread-messages.ts';
 
@@ -5,8 +7,8 @@ import { pieceStart, type RunsMessage } from './thread-messages.ts';
 const MOVED_BYTES_MIN = 16_384;
 
 /**
- * Packs runs for a thread. Their bytes are copied, since a thread may write to what it gets, but for
- * inputs that are a run's own or shared, where `movesApart`.
+ * Packs runs for a thread. Their bytes are copied, since a thread may write to what it gets; but inputs
+ * that are a run's own, or shared, or in files in memory, are not, where `movesApart`.
  */
 export function packRuns(
   fn: number,
@@ -58,20 +60,29 @@ export function movedBuffers(batch: RunsMessage): ArrayBuffer[] {
   return [...packed, ...apart];
 }
 
-/** Leaves an empty piece in place of each one that moves by itself or is shared. */
+/**
+ * Leaves an empty piece in place of each one that moves by itself, is shared, or is there once more
+ * without a copy.
+ */
 function takeApart(
   runs: readonly ExecutorRun[],
   pieces: Uint8Array[],
 ): Map<number, Uint8Array> | null {
-  if (!runs.some(({ movable, shared }) => (movable ?? shared) !== undefined)) return null;
+  if (!runs.some(mayTakeApart)) return null;
   const going = new Set(runs.flatMap(({ movable = [], shared = [] }) => [...movable, ...shared]));
   const apart = new Map<number, Uint8Array>();
   for (const [index, piece] of pieces.entries()) {
-    if (!going.has(piece)) continue;
-    apart.set(index, piece);
+    const alone = going.has(piece) ? piece : ownByFile(piece);
+    if (alone === undefined) continue;
+    apart.set(index, alone);
     pieces[index] = EMPTY;
   }
   return apart;
+}
+
+function mayTakeApart({ movable, shared, inputs }: ExecutorRun): boolean {
+  if (movable !== undefined || shared !== undefined) return true;
+  return inputs.some((input) => input.byteLength >= MEMORY_FILE_BYTES_MIN);
 }
 
 const EMPTY = new Uint8Array(0);
