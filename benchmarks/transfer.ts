@@ -1,9 +1,8 @@
 /**
  * Claims: a Float64Array of 256 MiB moves from worker to worker at least 0.7 times as fast as a raw
  * TCP copy of the same bytes between two Node processes, and the resident memory of neither worker
- * exceeds 2.2 times the array, if it was made by `resultArray`; and farm is at least 1.5 times as
- * fast as Dask where workers of one host may read each other's memory. Three times is out of reach where
- * Dask takes less than three times the copy within one process, which is measured, too.
+ * exceeds 2.2 times the array, if it was made by `resultArray`; and farm is at least three times as
+ * fast as Dask where workers of one host can map each other's results.
  *
  * The first three measure the same: from the moment the consumer may begin until it has the array in its
  * own process and has read one number of each 4 KiB of it.
@@ -11,13 +10,14 @@
  * - farm: two worker processes of one thread. The array is complete on one of them, nothing of it has
  *   left that. The clock starts before a task with the array as input is submitted to the other one,
  *   and stops inside that task, in the worker. All arrays have one size, so but for the first the worker
- *   has got the address of its memory ahead, though none of its pages.
+ *   has got the address of its memory ahead, though none of its pages. They are the pages that the array
+ *   was made in: it is mapped.
  * - raw TCP: a process that has the array, and a fresh one that connects on loopback, reads it
  *   into fresh memory (one buffer of 1 MiB, copied from there). Started before its clock is.
  * - Dask, where `FARM_BENCH_PYTHON` names a Python that has dask.distributed and NumPy: as farm. The
  *   same two processes, one thread each, the same clock, the same reads.
- * - within one process: the array is copied, once, by one thread, into new memory in huge pages: less
- *   than any transfer can take that does not share memory.
+ * - within one process: the array is copied, once, by one thread, into new memory in huge pages, which
+ *   no transfer can beat that copies.
  *
  * They take turns within each round. Right before each of them as much free memory of the machine as
  * all of it needs is touched and given back: a virtual machine's host takes back what is free for

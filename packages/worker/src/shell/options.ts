@@ -229,8 +229,8 @@ const program = defineProgram({
     },
     hostMemory: {
       description:
-        'read large results of other workers on this host in their memory (Linux), and let them ' +
-        'do so; otherwise they come over a socket',
+        'read large results of other workers on this host in their memory, or map them (Linux), ' +
+        'and let them do so; otherwise they come over a socket',
       default: true,
     },
     nanny: {

@@ -83,7 +83,7 @@ export interface WorkerOptions {
   readonly ports?: readonly number[];
   /**
    * Whether large results go to workers of this host by way of its memory: the worker that needs one
-   * reads it in the process that holds it. Linux, with the optional dependency koffi.
+   * reads it in the process that holds it, or maps the file in memory that it lies in. Linux, with the optional dependency koffi.
    * @default true
    */
   readonly hostMemory?: boolean;

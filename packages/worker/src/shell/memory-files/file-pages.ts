@@ -87,9 +87,10 @@ type Call = (...args: readonly (number | string | bigint)[]) => number;
 
 function bind(koffi: Koffi): FilePages {
   const library = koffi.load(null);
-  // SAFE: koffi makes functions of this shape of what is declared here.
-  const call = (name: string, result: string, ...types: readonly string[]): Call =>
-    library.func(name, result, types) as Call;
+  const call = (name: string, result: string, ...types: readonly string[]): Call => {
+    // SAFE: koffi makes functions of this shape of what is declared here.
+    return library.func(name, result, types) as Call;
+  };
   const memfdCreate = call('memfd_create', 'int', 'str', 'uint32_t');
   const ftruncate = call('ftruncate', 'int', 'int', 'int64_t');
   const openFile = call('open', 'int', 'str', 'int');
