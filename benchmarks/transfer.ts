@@ -151,8 +151,8 @@ function startDask():
       await lines.next();
       await touchMemory();
       stdin.write('take\n');
-      const { value } = await lines.next();
-      return Number(value);
+      const next: IteratorResult<unknown, unknown> = await lines.next();
+      return Number(next.value);
     },
     end: () => stdin.end(),
   };
@@ -198,8 +198,8 @@ async function touchMemory(): Promise<void> {
 async function copyWithinProcess(): Promise<number> {
   await touchMemory();
   toucher.stdin.write('copy\n');
-  const { value } = await touched.next();
-  return Number(value);
+  const next: IteratorResult<unknown, unknown> = await touched.next();
+  return Number(next.value);
 }
 
 function rawCopy(): number {

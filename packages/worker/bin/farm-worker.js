@@ -5,9 +5,9 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const [major, minor] = process.versions.node.split('.').map(Number);
-if (major < 22 || (major === 22 && minor < 13)) {
+if (major < 22 || (major === 22 && minor < 16)) {
   console.error(
-    `farm-worker needs Node 22.13 or newer, and this is Node ${process.versions.node}; ` +
+    `farm-worker needs Node 22.16 or newer, and this is Node ${process.versions.node}; ` +
       'inside the farm repository, "npx farm-worker" runs it with the Node that belongs to it',
   );
   process.exit(1);
