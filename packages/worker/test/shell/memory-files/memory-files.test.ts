@@ -218,6 +218,17 @@ describe.runIf(has)('memory for results', () => {
     expect(openResultFiles()).toBe(0);
   });
 
+  test.each([
+    ['unlimited', 'in a file'],
+    ['10000', 'plain'],
+  ])('is in none that is larger than files may be (%s blocks)', async (blocks, place) => {
+    const script = fileURLToPath(new URL('limited-process.ts', import.meta.url));
+    const command = `ulimit -f ${blocks} && exec "$0" --conditions=@farm/source "$1"`;
+    const child = spawn('sh', ['-c', command, process.execPath, script]);
+    const [said] = (await once(child.stdout.setEncoding('utf8'), 'data')) as [string];
+    expect(said.trim()).toBe(place);
+  });
+
   test('is handed over only from its beginning', () => {
     const results = new ResultFiles(Infinity);
     const memory = results.allocate(SIZE);
