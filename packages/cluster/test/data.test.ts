@@ -108,5 +108,13 @@ test.runIf(hasMemoryFiles())(
     }
     // What was written to went with the task that wrote it.
     expect((await made.result()).subarray(0, 2)).toEqual(Float64Array.of(3, 3));
+
+    const scattered = client.scatter(new Float64Array(5_000_000).fill(3));
+    for (const [sum, mapped] of await client.gather(
+      [1, 2, 3].map(() => onA.submit(use, scattered)),
+    )) {
+      expect(sum).toBe(15_000_000);
+      expect(mapped).toBeGreaterThan(0);
+    }
   },
 );

@@ -13,6 +13,8 @@ export interface RunInputsOptions {
   readonly moved: readonly number[] | undefined;
   /** Whether the run may share memory with others. */
   readonly shares: boolean;
+  /** Whether large inputs that are not its own can be mapped for it. */
+  readonly maps: boolean;
 }
 
 /**
@@ -22,13 +24,13 @@ export interface RunInputsOptions {
  */
 export function runInputs(
   store: Store,
-  { key, tasks, moved = [], shares }: RunInputsOptions,
+  { key, tasks, moved = [], shares, maps }: RunInputsOptions,
 ): Pick<ExecutorRun, 'inputs' | 'movable' | 'shared'> {
   const movable = new Set<Uint8Array>();
   const shared = new Set<Uint8Array>();
   const inputs = tasks.map((task) => {
     const isOwn = moved.includes(task);
-    const value = shares && !isOwn ? store.share(task) : store.get(task);
+    const value = isOwn ? store.get(task) : takeFrom(store, task, shares, maps);
     if (value === undefined) {
       throw new FarmError('ERR_INTERNAL', `input ${task} of ${key} is not in the store`);
     }
@@ -44,4 +46,14 @@ export function runInputs(
     ...(movable.size === 0 ? {} : { movable }),
     ...(shared.size === 0 ? {} : { shared }),
   };
+}
+
+function takeFrom(
+  store: Store,
+  task: number,
+  shares: boolean,
+  maps: boolean,
+): Uint8Array | undefined {
+  if (shares) return store.share(task);
+  return maps ? store.inFile(task) : store.get(task);
 }

@@ -149,7 +149,9 @@ export class WorkerSession implements AsyncDisposable {
   readonly #tasks = new Map<number, number>();
   /** Functions whose bytes make no sense, with the reason. */
   readonly #broken = new Map<number, FarmError>();
-  /** Functions whose runs share the memory of their inputs. */
+  /** Functions that run in threads. */
+  readonly #threaded = new Set<number>();
+  /** Those whose runs share the memory of their inputs. */
   readonly #sharing = new Set<number>();
   readonly #finished: FinishedHold;
   readonly #away = new DrainAway(() => this.askClose('the scheduler is away'));
@@ -429,6 +431,7 @@ export class WorkerSession implements AsyncDisposable {
         for (const fn of instruction.fns) {
           this.#broken.delete(fn);
           this.#sharing.delete(fn);
+          this.#threaded.delete(fn);
         }
         this.#executors.forget(instruction.fns);
         break;
@@ -457,8 +460,9 @@ export class WorkerSession implements AsyncDisposable {
       const known = readFunctionSpec(name, spec);
       this.#executors.define(fn, name, known);
       const { functionsIn } = this.#options;
-      if (known.kind === 'command' || known.sharedInputs !== true) return;
-      if ((known.executor ?? functionsIn) === 'threads') this.#sharing.add(fn);
+      if (known.kind === 'command' || (known.executor ?? functionsIn) !== 'threads') return;
+      this.#threaded.add(fn);
+      if (known.sharedInputs === true) this.#sharing.add(fn);
     } catch (error) {
       if (!(error instanceof FarmError)) throw error;
       this.#broken.set(fn, error);
@@ -468,6 +472,8 @@ export class WorkerSession implements AsyncDisposable {
   #execute({ slot, fn, runs }: Execute): void {
     const { store, name, gpus } = this.#options;
     const shares = this.#sharing.has(fn);
+    const maps = this.#options.memoryFiles && this.#threaded.has(fn);
+    const givenUpBytes = store.givenUpBytes;
     const given: ExecutorRun[] = [];
     const gone: number[] = [];
     for (const {
@@ -485,7 +491,7 @@ export class WorkerSession implements AsyncDisposable {
       try {
         const error = this.#broken.get(fn);
         if (error !== undefined) throw error;
-        const values = runInputs(store, { key, tasks: inputs, moved, shares });
+        const values = runInputs(store, { key, tasks: inputs, moved, shares, maps });
         const one = { run, key, attempt, args, ...values, timeoutMs, resources };
         given.push(
           devices === null
@@ -502,6 +508,7 @@ export class WorkerSession implements AsyncDisposable {
     if (given.length > 0) this.#executors.execute(slot, fn, given);
     // What has moved to a thread by now leaves no memory behind here.
     store.drop(gone);
+    if (store.givenUpBytes - givenUpBytes >= COLLECT_BYTES) this.#collectSoon();
     for (const run of given) this.#guard.began(slot, run);
     const { transitions } = this.#options.plugins;
     if (transitions.listeners.length === 0) return;

@@ -413,7 +413,13 @@ test('a value that was sent to somebody is not moved into the run it is there fo
   await anAsker().fetcher.fetch(streamed, 2_000_000, [address]);
   await store.read(checked, 0, 1_000);
   const tasks = [asked, streamed, checked, own];
-  const { movable } = runInputs(store, { key: 'run', tasks, moved: tasks, shares: false });
+  const { movable } = runInputs(store, {
+    key: 'run',
+    tasks,
+    moved: tasks,
+    shares: false,
+    maps: false,
+  });
   expect([...(movable ?? [])].map((value) => value === store.get(own))).toEqual([true]);
   expect(tasks.map((task) => store.mayMove(task))).toEqual([false, false, false, true]);
 });

@@ -6,7 +6,8 @@ import { FarmError } from '@farm/protocol';
 
 import { collectYoungGarbage } from '../collect-garbage.ts';
 import { shareByFile } from '../memory-files/map-again.ts';
-import { closeFileOf } from '../memory-files/value-files.ts';
+import { moveToFile } from '../memory-files/move-to-file.ts';
+import { closeFileOf, fileOf } from '../memory-files/value-files.ts';
 import { GivenUpMemory } from './given-up-memory.ts';
 import { readSpillFile, writeSpillFile, type SpillFile } from './spill-file.ts';
 
@@ -110,6 +111,20 @@ export class Store {
     this.#givenUp.add(held.value);
     held.value = shared;
     return shared;
+  }
+
+  /**
+   * A value that is in memory, in a file in memory where it is large, so that it can be mapped: it moves
+   * there when it is first asked for so.
+   */
+  inFile(task: number): Uint8Array | undefined {
+    const held = this.#held.get(task);
+    if (held?.value === undefined || fileOf(held.value.buffer) !== undefined) return held?.value;
+    const moved = moveToFile(held.value);
+    if (moved === undefined) return held.value;
+    this.#givenUp.add(held.value);
+    held.value = moved;
+    return moved;
   }
 
   /**

@@ -1,14 +1,9 @@
 import { threadId } from 'node:worker_threads';
 
+import { allocateInFile, type FileMemory, sealFile } from './file-memory.ts';
 import { type FilePages, openFilePages } from './file-pages.ts';
-import { fileBytes, fileRegion, MEMORY_FILE_BYTES_MIN, roomBytes } from './file-room.ts';
+import { MEMORY_FILE_BYTES_MIN } from './file-room.ts';
 import { fileName } from './thread-files.ts';
-
-/** Memory of a result that has a file behind it. */
-interface ResultFile {
-  readonly file: number;
-  readonly region: Uint8Array;
-}
 
 /** Memory for results in a thread: large ones in files in memory, which other processes can map. */
 export class ResultFiles {
@@ -16,7 +11,7 @@ export class ResultFiles {
   static readonly #collected = new FinalizationRegistry<number>((file) => {
     openFilePages()?.close(file);
   });
-  readonly #files = new WeakMap<ArrayBufferLike, ResultFile>();
+  readonly #files = new WeakMap<ArrayBufferLike, Omit<FileMemory, 'bytes'>>();
   readonly #fileBytesMax: number;
 
   /**
@@ -52,31 +47,17 @@ export class ResultFiles {
     if (pages === undefined || made === undefined) return undefined;
     this.#files.delete(buffer);
     ResultFiles.#collected.unregister(buffer);
-    const { file, region } = made;
-    const isOwn = pages.map(file, region, 'private');
-    if (!isOwn && !pages.isWhole(region)) {
-      pages.close(file);
-      throw new RangeError('the system has no memory to take over a result with');
-    }
-    if (isOwn && byteOffset === region.byteOffset && pages.seal(file)) {
-      pages.touch(region);
-      return file;
-    }
-    pages.close(file);
+    if (byteOffset === made.region.byteOffset) return sealFile(pages, made) ? made.file : undefined;
+    pages.close(made.file);
     return undefined;
   }
 
   #allocateInFile(pages: FilePages, sizeBytes: number): Uint8Array<ArrayBuffer> | undefined {
-    const file = pages.make(fileName(threadId), fileBytes(sizeBytes));
-    if (file === undefined) return undefined;
-    const buffer = new ArrayBuffer(roomBytes(sizeBytes));
-    const region = fileRegion(pages, buffer, sizeBytes);
-    if (region === undefined || !pages.map(file, region, 'shared') || !pages.fill(region)) {
-      pages.close(file);
-      return undefined;
-    }
-    this.#files.set(buffer, { file, region });
-    ResultFiles.#collected.register(buffer, file, buffer);
-    return new Uint8Array(buffer, region.byteOffset, sizeBytes);
+    const made = allocateInFile(pages, fileName(threadId), sizeBytes);
+    if (made === undefined) return undefined;
+    const { file, region, bytes } = made;
+    this.#files.set(bytes.buffer, { file, region });
+    ResultFiles.#collected.register(bytes.buffer, file, bytes.buffer);
+    return bytes;
   }
 }

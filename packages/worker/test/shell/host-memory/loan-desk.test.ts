@@ -60,7 +60,7 @@ test('a value that is lent counts until it is given back, whatever takes its pla
 
 test('a value that is lent is not moved into the run that it is there for', () => {
   const store = aStore();
-  const options = { key: 'k', tasks: [1], moved: [1], shares: false };
+  const options = { key: 'k', tasks: [1], moved: [1], shares: false, maps: false };
   const lent = store.lend(1);
   expect(runInputs(store, options)).toEqual({ inputs: [VALUE] });
   lent?.giveBack();

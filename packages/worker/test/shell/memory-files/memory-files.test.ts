@@ -17,6 +17,7 @@ import { openFilePages, type FilePages } from '../../../src/shell/memory-files/f
 import { fileBytes, fileRegion, roomBytes } from '../../../src/shell/memory-files/file-room.ts';
 import { mapValue } from '../../../src/shell/memory-files/map-value.ts';
 import { ResultFiles } from '../../../src/shell/memory-files/result-files.ts';
+import { runInputs } from '../../../src/shell/run-inputs.ts';
 import { closeFileOf, fileOf, keepFile } from '../../../src/shell/memory-files/value-files.ts';
 import { aDirectory, aHolder, anAsker, changed } from '../host-memory/local-transfer.ts';
 import { aValue } from '../host-memory/values.ts';
@@ -113,6 +114,28 @@ describe.runIf(has)('a value in a file in memory', () => {
     expect(fileOf(before?.buffer ?? new ArrayBuffer())).toBeUndefined();
     expect(store.share(1)).toBe(shared);
     store.drop([1]);
+  });
+
+  test('is made of another value when that is first used by a run that does not own it', () => {
+    const store = aStore(aValue(SIZE));
+    store.set(2, aValue(1_000_000));
+    const run = { key: 'run', moved: undefined, shares: false };
+    const given = (task: number, maps: boolean): Uint8Array | undefined =>
+      runInputs(store, { ...run, tasks: [task], maps }).inputs[0];
+    expect(fileOf(given(1, false)?.buffer ?? new ArrayBuffer())).toBeUndefined();
+    const input = given(1, true) ?? new Uint8Array();
+    expect(fileOf(input.buffer)).toBeDefined();
+    expect(Buffer.compare(input, aValue(SIZE))).toBe(0);
+    expect(given(1, true)).toBe(input);
+    expect(store.get(1)).toBe(input);
+    expect(store.givenUpBytes).toBe(SIZE);
+    // What is its own moves as it is, and what is small is copied.
+    store.set(3, aValue(SIZE));
+    const own = runInputs(store, { ...run, tasks: [3], moved: [3], maps: true });
+    expect([...(own.movable ?? [])].map(({ buffer }) => fileOf(buffer))).toEqual([undefined]);
+    expect(fileOf(given(2, true)?.buffer ?? new ArrayBuffer())).toBeUndefined();
+    store.clear();
+    expect(openResultFiles()).toBe(0);
   });
 
   test.each([false, true])('is a run’s own without a copy (shared before: %s)', (isShared) => {

@@ -18,7 +18,8 @@ export function packRuns(
 ): RunsMessage {
   const hasInputs = runs.some((run) => run.inputs.length > 0);
   const pieces = hasInputs ? runs.flatMap((run) => [run.args, ...run.inputs]) : runs.map(argsOf);
-  const apart = movesApart ? takeApart(runs, pieces) : null;
+  const mapped = new Set<number>();
+  const apart = movesApart ? takeApart(runs, pieces, mapped) : null;
   const ends = new Float64Array(pieces.length);
   let end = 0;
   for (const [index, piece] of pieces.entries()) {
@@ -44,6 +45,7 @@ export function packRuns(
     bytes,
     ends,
     apart,
+    mapped: mapped.size === 0 ? null : mapped,
     sharesInputs: movesApart && runs.some(({ shared }) => shared !== undefined),
     inputCounts: hasInputs ? runs.map((run) => run.inputs.length) : null,
     announce: runs.some((run) => run.timeoutMs !== null),
@@ -61,19 +63,22 @@ export function movedBuffers(batch: RunsMessage): ArrayBuffer[] {
 }
 
 /**
- * Leaves an empty piece in place of each one that moves by itself, is shared, or is there once more
- * without a copy.
+ * Leaves an empty piece in place of each one that moves by itself, is shared, or is mapped once more,
+ * which it notes in `mapped`.
  */
 function takeApart(
   runs: readonly ExecutorRun[],
   pieces: Uint8Array[],
+  mapped: Set<number>,
 ): Map<number, Uint8Array> | null {
   if (!runs.some(mayTakeApart)) return null;
   const going = new Set(runs.flatMap(({ movable = [], shared = [] }) => [...movable, ...shared]));
   const apart = new Map<number, Uint8Array>();
   for (const [index, piece] of pieces.entries()) {
-    const alone = going.has(piece) ? piece : ownByFile(piece);
+    const isGoing = going.has(piece);
+    const alone = isGoing ? piece : ownByFile(piece);
     if (alone === undefined) continue;
+    if (!isGoing) mapped.add(index);
     apart.set(index, alone);
     pieces[index] = EMPTY;
   }

@@ -4,7 +4,7 @@ import { type AllocateMemory, errorText } from '@farm/protocol/value';
 import { workerData } from 'node:worker_threads';
 
 import { pinThisThread } from '../../pinning/pin.ts';
-import { collectGarbage } from '../../collect-garbage.ts';
+import { collectGarbage, collectYoungGarbage } from '../../collect-garbage.ts';
 import { ResultFiles } from '../../memory-files/result-files.ts';
 import { resolveLocally } from '../local-modules.ts';
 import { type Outcome, type ResultTerms, runFunction } from './run-function.ts';
@@ -29,6 +29,8 @@ import { redirectOutput } from './thread-output.ts';
 const NOTIFY_AFTER_MS = 0.5;
 /** After a result of this size what the task left behind is given back to the system at once. */
 const COLLECT_BYTES = 16_777_216;
+/** After inputs of so many bytes that were only mapped, all of what is left of them is given back. */
+const COLLECT_MAPPED_BYTES = 134_217_728;
 
 // SAFE: where it is there, it is this.
 const newerProcess = process as { readonly threadCpuUsage?: () => NodeJS.CpuUsage };
@@ -49,6 +51,8 @@ let isWorking = false;
 let isHarmed = false;
 /** Memory was given up that is to go back to the system: large inputs, the runs' own or shared. */
 let isCollectDue = false;
+/** Of inputs that were mapped, since all garbage was collected. */
+let mappedBytes = 0;
 let notifiedMs = 0;
 let hasNews = false;
 /** Runs that go on without the slot, by sequence number. */
@@ -137,13 +141,15 @@ async function work(): Promise<void> {
         surroundings.restore();
         const endedMs = performance.now();
         // The engine knows little of the weight of what such a task leaves behind.
+        const mappedBefore = mappedBytes;
         const inputBytes = dropApart(batch, firstPiece, lastPiece);
         const isLarge = Math.max(outcome.bytes.byteLength, inputBytes) >= COLLECT_BYTES;
         const usedUs = cpu === undefined ? undefined : (cpuUs() ?? 0) - cpu;
         report(sequence, outcome, Math.min(0xffff_ffff, (endedMs - startedMs) * 1000), usedUs);
         lane.pass(sequence);
         if (endedMs - notifiedMs > NOTIFY_AFTER_MS) notify(endedMs);
-        if (isLarge) collectGarbage();
+        if (isLarge || mappedBytes >= COLLECT_MAPPED_BYTES) collectAll();
+        else if (mappedBytes > mappedBefore) collectYoungGarbage();
       } else {
         lane.pass(sequence);
       }
@@ -180,17 +186,25 @@ function goOnWithoutSlot(
 }
 
 function collectIfDue(): void {
-  if (isCollectDue) collectGarbage();
+  if (isCollectDue) collectAll();
   isCollectDue = false;
 }
 
+function collectAll(): void {
+  mappedBytes = 0;
+  collectGarbage();
+}
+
 /** Forgets inputs of a run that came by themselves. Returns the bytes of those that moved here. */
-function dropApart({ apart }: RunsMessage, firstPiece: number, lastPiece: number): number {
+function dropApart({ apart, mapped }: RunsMessage, firstPiece: number, lastPiece: number): number {
   let bytes = 0;
   if (apart === null || apart === undefined) return bytes;
   for (let piece = firstPiece; piece < lastPiece; piece++) {
     const input = apart.get(piece);
-    if (input?.buffer instanceof ArrayBuffer) bytes += input.byteLength;
+    if (input?.buffer instanceof ArrayBuffer) {
+      if (mapped?.has(piece) === true) mappedBytes += input.byteLength;
+      else bytes += input.byteLength;
+    }
     apart.delete(piece);
   }
   return bytes;

@@ -80,6 +80,8 @@ export interface PackedRuns {
    * @default none
    */
   readonly apart?: Map<number, Uint8Array> | null;
+  /** Those of them that are mapped: they take memory only where they are written to. @default none */
+  readonly mapped?: ReadonlySet<number> | null;
   /** Whether some of them are shared. @default false */
   readonly sharesInputs?: boolean;
 }
