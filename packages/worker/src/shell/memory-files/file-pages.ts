@@ -52,6 +52,7 @@ const F_ADD_SEALS = 1033;
 const F_GET_SEALS = 1034;
 /** No further seal, no smaller file, no larger one, no writing. */
 const SEALS = 0x1 | 0x2 | 0x4 | 0x10;
+const EAGAIN = 11;
 const EINVAL = 22;
 
 /** glibc: a header before the bytes tells the size of a piece, and in this bit that it was mapped alone. */
@@ -100,11 +101,13 @@ function bind(koffi: Koffi): FilePages {
   const word = 'uint64_t';
   const mmap = call('mmap', 'int64_t', word, word, 'int', 'int', 'int', 'int64_t');
 
-  /** A kernel before 6.1, or one without huge pages. */
+  /** Not with a kernel before 6.1, nor with one without huge pages. */
   let canFill = true;
+  let hasFilled = false;
   const exactAddressOf = (buffer: ArrayBufferLike): bigint => koffi.address(new Uint8Array(buffer));
   const advise = (region: Uint8Array, advice: number): boolean =>
     madvise(koffi.address(region), region.byteLength, advice) === 0;
+  const collapse = (region: Uint8Array): boolean => advise(region, MADV_COLLAPSE);
   return {
     addressOf: (buffer) => Number(exactAddressOf(buffer)),
     isAlone: (buffer) => {
@@ -141,9 +144,10 @@ function bind(koffi: Koffi): FilePages {
     fill: (region) => {
       // Where there is nothing at all the kernel finds nothing to put together.
       for (let at = 0; at < region.byteLength; at += FILE_PAGE_BYTES) region[at] = 0;
-      if (advise(region, MADV_COLLAPSE)) return true;
-      if (koffi.errno() === EINVAL) canFill = false;
-      return false;
+      const isFilled = collapse(region) || (koffi.errno() === EAGAIN && collapse(region));
+      if (isFilled) hasFilled = true;
+      else if (!hasFilled && koffi.errno() === EINVAL) canFill = false;
+      return isFilled;
     },
     touch: (region) => void advise(region, MADV_POPULATE_READ),
     seal: (file) => fcntl(file, F_ADD_SEALS, SEALS) === 0,
