@@ -338,9 +338,10 @@ function waitingToReleased(tables: Tables, task: TaskState): void {
 
 /** Why a task without a result cannot get one; null where it can. */
 function whyNotAgain(tables: Tables, task: TaskState): Failure | null {
-  const { key, block, ranOn } = task;
+  const { block, ranOn } = task;
   if (block.isScattered) {
     if (tables.scatters.get(task) !== undefined) return null;
+    const { key } = task;
     const where = ranOn === '' ? '' : `, last held by worker ${ranOn},`;
     const why =
       `${key} is scattered data${where} and is lost: it cannot be recomputed, scatter it again. ` +
@@ -348,6 +349,7 @@ function whyNotAgain(tables: Tables, task: TaskState): Failure | null {
     return failure('ERR_LOST_DATA', why, key, ranOn === '' ? null : ranOn, null);
   }
   if (block.rerunOnLoss || ranOn === '') return null;
+  const { key } = task;
   const why =
     `${key} has run, its result is lost or was released, and it must not run twice (rerunOnLoss ` +
     'is false): look at what it did, then submit it anew';
