@@ -38,7 +38,7 @@ export function addWorker(tables: Tables, session: string, hello: WorkerHello): 
   }
   const number = tables.freeWorkerNumbers.pop() ?? tables.nextWorker++;
   const worker = new WorkerState(number, session, hello, poolOf(hello), tables.nowMs);
-  tables.workers.set(session, worker);
+  tables.workers.add(worker);
   tables.workersByName.set(worker.name, worker);
   preparePlugins(tables, worker);
   if (canTakeRuns(worker)) {

@@ -36,6 +36,12 @@ export class Outbox {
   /** Those with something outgoing. Arrays, for why see `ascending-map.ts`. */
   readonly #clients: ClientState[] = [];
   readonly #workers: WorkerState[] = [];
+  /**
+   * What is to be said to each of `#workers`. A worker knows its place here, and does not refer to
+   * its line: a reference from each of thousands of old records to a new one is work for the garbage
+   * collector. Null for workers that are gone.
+   */
+  readonly #lines: (WorkerLine | null)[] = [];
   readonly #others: SchedulerInstruction[] = [];
 
   /** Anything that is not a message; done after all messages. */
@@ -91,7 +97,7 @@ export class Outbox {
   }
 
   free(worker: WorkerState, task: number): void {
-    const freed = worker.outgoing?.freed ?? null;
+    const freed = this.#lineOf(worker)?.freed ?? null;
     if (freed !== null) {
       freed.push(task);
       return;
@@ -102,7 +108,7 @@ export class Outbox {
 
   /** Gives up a run, running or, with `running` false, only if it has not started. */
   stop(worker: WorkerState, runId: number, running = true): void {
-    const stopped = worker.outgoing?.stopped ?? null;
+    const stopped = this.#lineOf(worker)?.stopped ?? null;
     if (stopped?.running === running) {
       stopped.runs.push(runId);
       return;
@@ -115,7 +121,7 @@ export class Outbox {
   run(assignment: Assignment, task: TaskState): void {
     const { worker, requirement } = assignment;
     const { block } = task;
-    const line = worker.outgoing;
+    const line = this.#lineOf(worker);
     const batch = line === null ? undefined : openRuns(line, block);
     if (batch !== undefined && !batch.isFull && batch.requirement === requirement) {
       batch.add(task, assignment);
@@ -132,17 +138,21 @@ export class Outbox {
 
   /** A worker is gone: what was to be said to it is not. */
   forgetWorker(worker: WorkerState): void {
-    worker.outgoing = null;
+    if (worker.lineAt < 0) return;
+    this.#lines[worker.lineAt] = null;
+    worker.lineAt = -1;
   }
 
   /** Everything collected, workers first: results that clients wait for follow at once. */
   flush(): SchedulerInstruction[] {
     const out: SchedulerInstruction[] = [];
-    for (const worker of this.#workers) {
-      const { session, outgoing } = worker;
-      worker.outgoing = null;
-      if (outgoing === null) continue;
-      for (const said of outgoing.messages) {
+    for (let at = 0; at < this.#workers.length; at++) {
+      const worker = this.#workers[at];
+      const line = this.#lines[at] ?? null;
+      if (worker === undefined || line === null) continue;
+      const { session } = worker;
+      worker.lineAt = -1;
+      for (const said of line.messages) {
         const message = said instanceof RunBatch ? said.build() : said;
         out.push({ do: 'to-worker', worker: session, message });
       }
@@ -156,9 +166,14 @@ export class Outbox {
     }
     for (const instruction of this.#others) out.push(instruction);
     this.#workers.length = 0;
+    this.#lines.length = 0;
     this.#clients.length = 0;
     this.#others.length = 0;
     return out;
+  }
+
+  #lineOf({ lineAt }: WorkerState): WorkerLine | null {
+    return lineAt < 0 ? null : (this.#lines[lineAt] ?? null);
   }
 
   #client(client: ClientState): ClientBatch[] {
@@ -170,12 +185,13 @@ export class Outbox {
 
   /** Says something new: nothing that was said before it grows any more. */
   #say(worker: WorkerState, said: WorkerBoundMessage | RunBatch): WorkerLine {
-    const line = worker.outgoing;
+    const line = this.#lineOf(worker);
     if (line === null) {
-      this.#workers.push(worker);
+      worker.lineAt = this.#workers.push(worker) - 1;
       const messages = [said];
-      worker.outgoing = { messages, last: null, open: null, freed: null, stopped: null };
-      return worker.outgoing;
+      const begun = { messages, last: null, open: null, freed: null, stopped: null };
+      this.#lines.push(begun);
+      return begun;
     }
     line.messages.push(said);
     line.last = null;

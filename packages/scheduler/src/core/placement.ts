@@ -328,13 +328,15 @@ class PlacementPass {
     let bestLoad = 0;
     let compared = 0;
     const { idle } = this.#tables;
-    for (let worker = idle.from(0); worker !== undefined; worker = idle.from(worker.idleAt + 1)) {
+    for (let place = idle.placeFrom(0); place >= 0; place = idle.placeFrom(place + 1)) {
+      const worker = idle.at(place);
+      if (worker === null) continue;
       if (isAnyBlocked && this.#isReserved(worker, requirement)) continue;
       if (worker === avoided) {
         last = worker;
         continue;
       }
-      const load = loadOf(worker);
+      const load = idle.loadAt(place);
       if (best === null || load < bestLoad) {
         best = worker;
         bestLoad = load;

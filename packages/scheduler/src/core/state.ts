@@ -16,10 +16,10 @@ import type {
   WorkerMetrics,
 } from '@farm/protocol/core';
 
-import { AscendingMap } from './collections/ascending-map.ts';
 import { BitSet } from './collections/bit-set.ts';
 import type { KeptBytes } from './collections/byte-chunks.ts';
-import { NumberSet } from './collections/number-set.ts';
+import { FewFirst } from './collections/few-first.ts';
+import { FewNumbers } from './collections/few-numbers.ts';
 import type { OneOrMany } from './collections/one-or-many.ts';
 import type { RangeTable } from './collections/range-table.ts';
 import { CoolDown } from './cool-down.ts';
@@ -27,7 +27,7 @@ import type { Death } from './deaths.ts';
 import type { Prefix } from './durations.ts';
 import type { Homes } from './homes.ts';
 import { nameAt, type Naming } from './naming.ts';
-import type { ClientBatch, WorkerLine } from './outbox.ts';
+import type { ClientBatch } from './outbox.ts';
 import type { Lane, ReadyQueue } from './ready-queue.ts';
 import type { DeviceGrant, ResourceNeed, ResourcePool } from './resources.ts';
 import type { Span } from './spans.ts';
@@ -381,8 +381,8 @@ export interface Away {
   readonly reason: string;
 }
 
-/** A connected worker. */
-export class WorkerState {
+/** A connected worker. Its own entries are its {@link runs}. */
+export class WorkerState extends FewFirst<Assignment> {
   // What each run needs comes first, and so lies together in memory: there may be thousands.
   readonly nthreads: number;
   /** Slots assigned; above `nthreads` where runs were sent ahead. */
@@ -408,12 +408,10 @@ export class WorkerState {
   shareEnd = 0;
   /** Its own among all that are connected; those of workers that are gone are given again. */
   readonly number: number;
-  /** Runs that are not over, given up ones too, in order of assignment. */
-  readonly runs: AscendingMap<Assignment> = new AscendingMap();
   /** Numbers of the tasks whose results it has; see `heldBy` in `replicas.ts`. */
-  readonly holds: NumberSet = new NumberSet();
-  /** What is to be said to it, see `outbox.ts`; null for nothing. */
-  outgoing: WorkerLine | null = null;
+  readonly holds: FewNumbers = new FewNumbers();
+  /** Place of what is to be said to it, see `outbox.ts`; -1 for nothing. */
+  lineAt = -1;
   heardMs: number;
   /** The session's name, chosen by the shell. */
   readonly session: string;
@@ -457,6 +455,7 @@ export class WorkerState {
     pool: ResourcePool,
     nowMs: number,
   ) {
+    super();
     this.number = number;
     this.session = session;
     this.hello = hello;
@@ -464,6 +463,11 @@ export class WorkerState {
     this.nthreads = hello.nthreads;
     this.pool = pool;
     this.heardMs = nowMs;
+  }
+
+  /** Runs that are not over, given up ones too, in order of assignment. */
+  get runs(): FewFirst<Assignment> {
+    return this;
   }
 }
 

@@ -23,12 +23,12 @@ export function noteExecution(tables: Tables, assignment: Assignment): void {
   if (task === null) return;
   if (task.block.speculate !== null) noteStraggler(tables, assignment, elapsedUs);
   if (elapsedUs <= DOUBT_FACTOR * assignment.expectedUs) return;
-  reestimate(assignment, DOUBT_FACTOR * elapsedUs);
+  reestimate(tables, assignment, DOUBT_FACTOR * elapsedUs);
   const { prefix } = task.block.fn;
   if (prefix.meanUs === null || elapsedUs <= DOUBT_FACTOR * prefix.meanUs) return;
   prefix.doubt();
   for (const other of assignment.worker.runs.values()) {
     if (other === assignment || other.isSeceded || other.task?.block.fn.prefix !== prefix) continue;
-    reestimate(other, Math.max(other.expectedUs, config.unknownDurationMs * 1_000));
+    reestimate(tables, other, Math.max(other.expectedUs, config.unknownDurationMs * 1_000));
   }
 }

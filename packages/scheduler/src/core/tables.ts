@@ -3,6 +3,7 @@ import { DirtyWorkers } from './collections/dirty-workers.ts';
 import { Heap } from './collections/heap.ts';
 import { IdleWorkers } from './collections/idle-workers.ts';
 import { RangeTable } from './collections/range-table.ts';
+import { SessionMap } from './collections/session-map.ts';
 import type { ResolvedConfig } from './config.ts';
 import { Coordination } from './coordination/coordination.ts';
 import type { Death } from './deaths.ts';
@@ -49,7 +50,8 @@ export class Tables {
   cause = 'start';
 
   readonly clients: Map<string, ClientState> = new Map();
-  readonly workers: Map<string, WorkerState> = new Map();
+  /** By their sessions, in order of arrival. */
+  readonly workers: SessionMap<WorkerState> = new SessionMap();
   readonly workersByName: Map<string, WorkerState> = new Map();
   /** Those that have lost their connection. */
   readonly awayClients: Set<ClientState> = new Set();

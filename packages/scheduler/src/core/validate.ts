@@ -18,7 +18,7 @@ import type { Tables } from './tables.ts';
 import { isNeeded, isUnfinished } from './transitions.ts';
 import { validateData } from './validate-data.ts';
 import { validatePlugins } from './validate-plugins.ts';
-import { canTakeRuns, fitsNow } from './workload.ts';
+import { canTakeRuns, fitsNow, loadOf } from './workload.ts';
 
 const STATES: readonly TaskStateName[] = [
   'released',
@@ -234,6 +234,8 @@ function validateWorker(tables: Tables, worker: WorkerState): void {
   invariant(tables.awayWorkers.has(worker) === (worker.away !== null), `${name}: away`);
   const isIdle = isAccepting && worker.threadsUsed < worker.nthreads;
   invariant(tables.idle.has(worker) === isIdle, `${name}: idle`);
+  const isLoadKnown = !isIdle || tables.idle.loadAt(worker.idleAt) === loadOf(worker);
+  invariant(isLoadKnown, `${name}: what it is loaded with`);
   const isLoaded = isAccepting && worker.threadsUsed > worker.nthreads;
   invariant(tables.loaded.has(worker) === isLoaded, `${name}: loaded`);
   invariant(isAccepting || !tables.stalled.has(worker), `${name}: stalled`);

@@ -61,6 +61,7 @@ export function beginRun(tables: Tables, task: TaskState, worker: WorkerState): 
   worker.threadsUsed += requirement.threads;
   if (assignment.isLong) worker.threadsLong += requirement.threads;
   worker.occupancyUs += assignment.expectedUs;
+  tables.idle.noteLoad(worker);
   if (!requirement.isPlain) worker.specialRuns += 1;
   updateIdle(tables, worker);
   return assignment;
@@ -106,7 +107,7 @@ function freeSlots(tables: Tables, assignment: Assignment): void {
   if (tables.stragglers.size > 0) tables.stragglers.delete(assignment);
   worker.threadsUsed -= requirement.threads;
   if (assignment.isLong) worker.threadsLong -= requirement.threads;
-  reestimate(assignment, 0);
+  reestimate(tables, assignment, 0);
 }
 
 function showRoom(tables: Tables, worker: WorkerState): void {
@@ -176,9 +177,11 @@ export function loadOf(worker: WorkerState): number {
 }
 
 /** Another estimate of what a run takes. */
-export function reestimate(assignment: Assignment, expectedUs: number): void {
-  assignment.worker.occupancyUs += expectedUs - assignment.expectedUs;
+export function reestimate({ idle }: Tables, assignment: Assignment, expectedUs: number): void {
+  const { worker } = assignment;
+  worker.occupancyUs += expectedUs - assignment.expectedUs;
   assignment.expectedUs = expectedUs;
+  idle.noteLoad(worker);
 }
 
 /** The worker is asked for an unstarted run, for the thief. */

@@ -3,6 +3,8 @@ import { expect, test } from 'vitest';
 
 import { AscendingMap } from '../../src/core/collections/ascending-map.ts';
 import { ByteChunks } from '../../src/core/collections/byte-chunks.ts';
+import { FewFirst } from '../../src/core/collections/few-first.ts';
+import { FewNumbers } from '../../src/core/collections/few-numbers.ts';
 import { Heap } from '../../src/core/collections/heap.ts';
 import { NumberSet } from '../../src/core/collections/number-set.ts';
 import {
@@ -14,6 +16,11 @@ import {
 } from '../../src/core/collections/one-or-many.ts';
 import type { OneOrMany } from '../../src/core/collections/one-or-many.ts';
 import { RangeTable } from '../../src/core/collections/range-table.ts';
+import { SessionMap } from '../../src/core/collections/session-map.ts';
+
+interface Keyed {
+  readonly key: number;
+}
 
 test('a heap gives its items in order', () => {
   fc.assert(
@@ -81,13 +88,16 @@ test('a range table finds what a search through all ranges finds', () => {
   );
 });
 
-test('an ascending map is a map whose entries come in order', () => {
+test.each([
+  ['an ascending map', (): AscendingMap<Keyed> => new AscendingMap<Keyed>()],
+  ['a map of few', (): FewFirst<Keyed> => new FewFirst<Keyed>()],
+])('%s is a map whose entries come in order', (_, make) => {
   // A step adds the next key, or deletes (or fails to find) the one of that part of those so far.
   const step = fc.oneof(fc.constant(null), fc.double({ min: 0, max: 1.1, noNaN: true }));
   fc.assert(
     fc.property(fc.array(step, { size: 'large' }), (steps) => {
-      const model = new Map<number, { readonly key: number }>();
-      const map = new AscendingMap<{ readonly key: number }>();
+      const model = new Map<number, Keyed>();
+      const map = make();
       let last = 0;
       for (const part of steps) {
         const key = part === null ? (last += 3) : Math.floor(part * last);
@@ -108,13 +118,16 @@ test('an ascending map is a map whose entries come in order', () => {
   );
 });
 
-test('a number set is a set', () => {
+test.each([
+  ['a number set', (): NumberSet => new NumberSet()],
+  ['a set of few numbers', (): FewNumbers => new FewNumbers()],
+])('%s is a set', (_, make) => {
   const numbers = Array.from({ length: 64 }, (_, index) => 1_000 + index * 7);
   const step = fc.tuple(fc.boolean(), fc.constantFrom(...numbers));
   fc.assert(
     fc.property(fc.array(step, { size: 'large' }), (steps) => {
       const model = new Set<number>();
-      const set = new NumberSet();
+      const set = make();
       for (const [isAdded, number] of steps) {
         if (isAdded) {
           expect(set.add(number)).toBe(!model.has(number));
@@ -151,4 +164,43 @@ test('byte chunks keep what they were given, small strings several to a chunk', 
       expect(room).toBeLessThan(used * 1.25 + 4_097);
     }),
   );
+});
+
+test('a map by sessions is a map', () => {
+  const name = fc.oneof(fc.constantFrom('', 'a', 'b', 'worker-1', 'worker-2'), fc.string());
+  const one = fc.tuple(fc.constantFrom('add', 'add', 'delete', 'get'), name);
+  const many = fc.nat(200).map((number): [string, string] => {
+    return [number % 3 === 0 ? 'delete' : 'add', `worker-${number}`];
+  });
+  fc.assert(
+    fc.property(fc.array(fc.oneof(one, many), { size: 'large' }), (steps) => {
+      const map = new SessionMap();
+      const model = new Map<string, { readonly session: string }>();
+      for (const [what, session] of steps) {
+        const item = { session };
+        if (what === 'delete') {
+          expect(map.delete(session)).toBe(model.delete(session));
+        } else if (what === 'add' && !model.has(session)) {
+          map.add(item);
+          model.set(session, item);
+        }
+        expect(map.get(session)).toBe(model.get(session));
+        expect(map.size).toBe(model.size);
+      }
+      expect([...map.values()]).toEqual([...model.values()]);
+    }),
+  );
+});
+
+test('of a map by sessions, all that are there are visited while some are taken out', () => {
+  const map = new SessionMap();
+  for (let at = 0; at < 100; at++) map.add({ session: `worker-${at}` });
+  const seen: string[] = [];
+  for (const { session } of map.values()) {
+    seen.push(session);
+    map.delete(session);
+    map.delete(`worker-${Number(session.slice(7)) + 1}`);
+  }
+  expect(seen).toEqual(Array.from({ length: 50 }, (_, at) => `worker-${2 * at}`));
+  expect(map.size).toBe(0);
 });

@@ -33,7 +33,7 @@ function workersOn(hosts: readonly string[]): WorkerState[] {
 
 test('idle workers are in line as they came, and known by their host', () => {
   const hosts = ['alone', 'pair', 'pair', ...Array.from({ length: 5 }, () => 'many')];
-  const kind = fc.constantFrom('letIn', 'shutOut', 'add', 'add', 'delete', 'delete');
+  const kind = fc.constantFrom('letIn', 'shutOut', 'add', 'add', 'delete', 'delete', 'load');
   const step = fc.tuple(kind, fc.nat(hosts.length - 1));
   fc.assert(
     fc.property(fc.array(step, { size: 'large' }), (steps) => {
@@ -53,6 +53,9 @@ test('idle workers are in line as they came, and known by their host', () => {
           idle.shutOut(worker);
         } else if (what === 'delete') {
           expect(idle.delete(worker)).toBe(model.delete(worker));
+        } else if (what === 'load') {
+          worker.occupancyUs += 1;
+          idle.noteLoad(worker);
         } else if (accepted.has(worker)) {
           idle.add(worker);
           model.add(worker);
@@ -67,8 +70,11 @@ test('idle workers are in line as they came, and known by their host', () => {
         expect(new Set(idle.on(host))).toEqual(new Set(there));
       }
       const line: WorkerState[] = [];
-      for (let next = idle.from(0); next !== undefined; next = idle.from(next.idleAt + 1)) {
-        line.push(next);
+      for (let place = idle.placeFrom(0); place >= 0; place = idle.placeFrom(place + 1)) {
+        const worker = idle.at(place);
+        if (worker === null) throw new Error(`nobody is at place ${place}`);
+        expect(idle.loadAt(place)).toBe(worker.occupancyUs);
+        line.push(worker);
       }
       expect(line).toEqual([...model]);
     }),
@@ -83,8 +89,8 @@ test('the line of idle workers does not grow with comings and goings', () => {
     idle.add(worker);
   }
   for (let round = 0; round < 1_000; round++) {
-    const first = idle.from(0);
-    if (first === undefined) throw new Error('nobody is idle');
+    const first = idle.at(idle.placeFrom(0));
+    if (first === null) throw new Error('nobody is idle');
     idle.delete(first);
     idle.add(first);
   }

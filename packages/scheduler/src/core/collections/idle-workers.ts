@@ -1,4 +1,5 @@
 import type { WorkerState } from '../state.ts';
+import { loadOf } from '../workload.ts';
 
 /** Holes are kept until there are this many, and more than there are workers. */
 const HOLES_MIN = 64;
@@ -15,10 +16,14 @@ interface Host {
  * Workers with a free slot, in order of arrival; also by the host they are on. A worker knows its
  * place in the line, so that nothing but the worker is looked at when it joins or leaves the line:
  * that is done several times for each run. See `ascending-map.ts` for what is wrong with a `Set`.
+ * What the workers are loaded with is beside the line, so that several can be compared without a
+ * look at any of them.
  */
 export class IdleWorkers {
   /** Null where a worker has left the line. */
   #line: (WorkerState | null)[] = [];
+  /** The load of each, see `loadOf`; anything at a hole. */
+  #loads: number[] = [];
   /** Before it are holes. */
   #head = 0;
   #size = 0;
@@ -83,6 +88,7 @@ export class IdleWorkers {
     if (worker.idleAt >= 0) return;
     worker.idleAt = this.#line.length;
     this.#line.push(worker);
+    this.#loads.push(loadOf(worker));
     this.#size += 1;
     worker.idleOnHost?.add(worker);
   }
@@ -98,6 +104,7 @@ export class IdleWorkers {
     const holes = line.length - this.#size;
     if (this.#size === 0) {
       line.length = 0;
+      this.#loads.length = 0;
       this.#head = 0;
     } else if (holes > HOLES_MIN && holes > this.#size) {
       this.#compact();
@@ -107,14 +114,28 @@ export class IdleWorkers {
     return true;
   }
 
-  /** The first at or after a place in the line; undefined where there is none. */
-  from(place: number): WorkerState | undefined {
+  /** What a worker is loaded with has changed. */
+  noteLoad(worker: WorkerState): void {
+    if (worker.idleAt >= 0) this.#loads[worker.idleAt] = loadOf(worker);
+  }
+
+  /** The first place at or after one in the line that a worker is at; -1 where there is none. */
+  placeFrom(place: number): number {
     const line = this.#line;
     for (let at = Math.max(place, this.#head); at < line.length; at++) {
-      const worker = line[at];
-      if (worker !== null) return worker;
+      if (line[at] !== null) return at;
     }
-    return undefined;
+    return -1;
+  }
+
+  /** The worker at a place in the line. */
+  at(place: number): WorkerState | null {
+    return this.#line[place] ?? null;
+  }
+
+  /** What the worker at a place in the line is loaded with. */
+  loadAt(place: number): number {
+    return this.#loads[place] ?? 0;
   }
 
   *[Symbol.iterator](): Iterator<WorkerState> {
@@ -129,12 +150,15 @@ export class IdleWorkers {
 
   #compact(): void {
     const line: WorkerState[] = [];
+    const loads: number[] = [];
     for (const worker of this.#line) {
       if (worker === null) continue;
+      loads.push(this.loadAt(worker.idleAt));
       worker.idleAt = line.length;
       line.push(worker);
     }
     this.#line = line;
+    this.#loads = loads;
     this.#head = 0;
   }
 }
