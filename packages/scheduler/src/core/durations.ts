@@ -2,7 +2,7 @@ import type { TaskStateName } from '@farm/protocol/core';
 
 import type { Block } from './state.ts';
 import { countInSpan } from './spans.ts';
-import { noTasks } from './task-counts.ts';
+import { addTasks, noTasks } from './task-counts.ts';
 import type { TaskCounts } from './task-counts.ts';
 import type { Tables } from './tables.ts';
 
@@ -86,12 +86,12 @@ export function countTasks(
   const { counts } = fn.prefix;
   if (span !== null) countInSpan(span, from, to, count, tables.nowMs);
   if (from !== null) {
-    tables.counts[from] -= count;
-    counts[from] -= count;
+    addTasks(tables.counts, from, -count);
+    addTasks(counts, from, -count);
   }
   if (to === 'forgotten') return;
-  tables.counts[to] += count;
-  counts[to] += count;
+  addTasks(tables.counts, to, count);
+  addTasks(counts, to, count);
 }
 
 function average(mean: number | null, sample: number): number {

@@ -20,11 +20,12 @@ import { shrinkMemory } from './memory-growth.ts';
 import { flagsOf, GONE, requirementOf, setFlags, TaskState, Trouble, WANTED } from './state.ts';
 import type { Assignment, Block, ClientState, Requirement, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
+import { StateTable } from './task-states.ts';
 import { beginRun } from './workload.ts';
 
 type Edge = (tables: Tables, task: TaskState) => void;
 
-const EDGES: Readonly<Record<TaskStateName, Readonly<Partial<Record<TaskStateName, Edge>>>>> = {
+const EDGES = new StateTable<Edge>({
   released: { waiting: releasedToWaiting, forgotten: releasedToForgotten },
   waiting: {
     queued: waitingToReady,
@@ -38,7 +39,7 @@ const EDGES: Readonly<Record<TaskStateName, Readonly<Partial<Record<TaskStateNam
   memory: { released: memoryToReleased },
   erred: { released: erredToReleased },
   forgotten: {},
-};
+});
 
 /** Steps one `settle` may take for each task known, and some more: beyond, it runs in circles. */
 const STEPS_PER_TASK = 16;
@@ -56,8 +57,9 @@ export function settle(tables: Tables): void {
   let isBounded = false;
   for (let task = tables.reviews.pop(); task !== undefined; task = tables.reviews.pop()) {
     for (let to = nextState(task); to !== null; to = nextState(task)) {
-      const edge = EDGES[task.state][to];
-      invariant(edge !== undefined, `no edge from ${task.state} to ${to} (${task.key})`);
+      const edge = EDGES.get(task.state, to);
+      // Its words are not put together for nothing.
+      if (edge === undefined) invariant(false, `no edge from ${task.state} to ${to} (${task.key})`);
       if (stepsLeft-- <= 0) {
         // Few get here: only now the tasks are counted.
         invariant(!isBounded, `${task.key} changes state for ever, last to ${to}`);
