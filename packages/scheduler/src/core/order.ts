@@ -22,15 +22,12 @@ const HASTENED_MAX = 32;
 
 /** Whether `a` is to be placed before `b`. */
 export function comesBefore(a: QueueEntry, b: QueueEntry): boolean {
-  const { block: one } = a;
-  const { block: other } = b;
-  if (one.priority !== other.priority) return one.priority > other.priority;
-  if (one.generation !== other.generation) return one.generation < other.generation;
-  if (one.nesting !== other.nesting) return one.nesting > other.nesting;
+  if (a.priority !== b.priority) return a.priority > b.priority;
+  if (a.generation !== b.generation) return a.generation < b.generation;
+  if (a.nesting !== b.nesting) return a.nesting > b.nesting;
   if (a.rank !== b.rank) return a.rank < b.rank;
   if (a.depth !== b.depth) return a.depth > b.depth;
-  if (one !== other) return one.first < other.first;
-  return (a.task?.index ?? Infinity) < (b.task?.index ?? Infinity);
+  return a.place < b.place;
 }
 
 /** The place of a task among the ready ones. */

@@ -99,20 +99,32 @@ export interface Requirement {
   reservedAtMs: number;
 }
 
-/** A place in a queue: one task, or all tasks of a block from its cursor on. */
+/**
+ * A place in a queue: one task, or all tasks of a block from its cursor on. What it is compared by is
+ * copied, so that a look at a long queue is not a look at the blocks of all that wait in it.
+ */
 export class QueueEntry {
   readonly block: Block;
   readonly task: TaskState | null;
+  readonly priority: number;
+  readonly generation: number;
+  readonly nesting: number;
   /** Number of the root it ranks with, see `order.ts`. */
   readonly rank: number;
   /** Of those with the same rank, the deeper one comes first. */
   readonly depth: number;
+  /** Of those, the one with the lower number; twice that, and of a block one more than of all its tasks. */
+  readonly place: number;
 
   constructor(block: Block, task: TaskState | null, rank: number, depth: number) {
     this.block = block;
     this.task = task;
+    this.priority = block.priority;
+    this.generation = block.generation;
+    this.nesting = block.nesting;
     this.rank = rank;
     this.depth = depth;
+    this.place = task === null ? 2 * (block.first + block.count - 1) + 1 : 2 * task.number;
   }
 }
 
