@@ -3,7 +3,7 @@ import { forgetUnused } from './functions.ts';
 import { indexOfKey, splitKey } from './naming.ts';
 import type { Naming } from './naming.ts';
 import { forgetRequirement } from './requirements.ts';
-import { flagsOf, GONE } from './state.ts';
+import { flagsOf, GONE, recordAt } from './state.ts';
 import type { Block, TaskState } from './state.ts';
 import type { Tables } from './tables.ts';
 
@@ -76,7 +76,7 @@ export function keysTaken(tables: Tables, naming: Naming): string | undefined {
 /** The task with this number, if it is known and has a record. */
 export function findTask(tables: Tables, number: number): TaskState | undefined {
   const block = tables.blocks.find(number);
-  return block?.tasks[number - block.first];
+  return block === undefined ? undefined : recordAt(block, number - block.first);
 }
 
 function isThere(block: Block, index: number): boolean {

@@ -3,6 +3,7 @@ import type { GroupInfo } from '@farm/protocol/core';
 
 import { noTasks } from './task-counts.ts';
 import type { TaskCounts } from './task-counts.ts';
+import { recordsOf } from './state.ts';
 import type { Block } from './state.ts';
 import type { Tables } from './tables.ts';
 
@@ -54,7 +55,7 @@ function count(block: Block, group: Group): void {
   tasks.forgotten += block.count - block.alive;
   tasks[block.requirement.fits.size > 0 ? 'queued' : 'no-worker'] += block.unmade;
   // Sparse: tasks without a record are passed over.
-  block.tasks.forEach((task) => {
+  recordsOf(block).forEach((task) => {
     if (task === undefined) return;
     tasks[task.state] += 1;
     if (task.state !== 'memory') return;

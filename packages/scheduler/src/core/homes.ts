@@ -6,6 +6,7 @@
  */
 import { areSiblings } from './order.ts';
 import { isInBlockQueue } from './queueing.ts';
+import { recordsOf } from './state.ts';
 import type { Block, WorkerState } from './state.ts';
 
 /** Parts of others that are compared when one's own is done. */
@@ -112,7 +113,7 @@ export class Homes {
 
   /** An index near one, up to a last one, that does not separate what is used together. */
   #boundary(near: number, last: number): number {
-    const { tasks } = this.#block;
+    const tasks = recordsOf(this.#block);
     const from = Math.min(near, last);
     for (let index = from; index < Math.min(from + SIBLINGS_MAX, last); index++) {
       if (!areSiblings(tasks[index - 1], tasks[index])) return index;

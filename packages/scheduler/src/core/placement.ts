@@ -18,7 +18,7 @@ import { headOf, nextInBlock } from './queueing.ts';
 import { clearingUs, isInTheWay } from './reservation.ts';
 import { chargeLane, isServedBefore } from './ready-queue.ts';
 import type { Prefix } from './durations.ts';
-import { requirementOf } from './state.ts';
+import { recordAt, requirementOf } from './state.ts';
 import type { Block, QueueEntry, Requirement, TaskState, WorkerState } from './state.ts';
 import { placeMoved } from './stealing.ts';
 import type { Tables } from './tables.ts';
@@ -151,7 +151,7 @@ class PlacementPass {
     if (block.homes === null) {
       const { count, cursor } = block;
       const { slots } = block.requirement;
-      if (!hasConsumers(block.tasks[cursor])) return null;
+      if (!hasConsumers(recordAt(block, cursor))) return null;
       if (slots <= worker.nthreads || count - cursor < 2 * slots) return null;
       block.homes = new Homes(block, slots);
     }
@@ -268,7 +268,7 @@ class PlacementPass {
   #beside(family: Family, last: WorkerState | null, index: number): WorkerState | null {
     const { block } = family;
     if (last === null || !family.hasPlaceFor(last)) return null;
-    if (!areSiblings(block.tasks[index], block.tasks[index - 1])) return null;
+    if (!areSiblings(recordAt(block, index), recordAt(block, index - 1))) return null;
     if (!fitsNow(last, block.requirement)) return null;
     if (this.#isReserved(last, block.requirement)) return null;
     return last;
@@ -291,7 +291,7 @@ class PlacementPass {
   #floods(block: Block, index: number): boolean {
     const { meanBytes } = block.fn.prefix;
     if (meanBytes === null || meanBytes <= this.#tables.config.prefetchBytesMax) return false;
-    return hasConsumers(block.tasks[index]);
+    return hasConsumers(recordAt(block, index));
   }
 
   /** The least loaded worker on which a task of the block could start now. */

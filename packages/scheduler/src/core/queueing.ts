@@ -1,6 +1,6 @@
 import { entryOf, entryOfBlock } from './order.ts';
 import { joinLane } from './ready-queue.ts';
-import { flagsOf, GONE, requirementOf } from './state.ts';
+import { flagsOf, GONE, recordAt, recordsOf, requirementOf } from './state.ts';
 import type { Block, QueueEntry, Requirement, TaskState } from './state.ts';
 import type { Tables } from './tables.ts';
 
@@ -57,7 +57,7 @@ export function nextInBlock(block: Block): number | null {
 
 /** Whether the task is queued by the block's entry. */
 export function isInBlockQueue(block: Block, index: number): boolean {
-  const task = block.tasks[index];
+  const task = recordAt(block, index);
   if (task === undefined) return (flagsOf(block, index) & GONE) === 0;
   return task.entry === null && (task.state === 'queued' || task.state === 'no-worker');
 }
@@ -77,7 +77,7 @@ export function eachReadyTask(
       continue;
     }
     if (block.unmade > 0) visit.unmade(block);
-    for (const own of block.tasks) {
+    for (const own of recordsOf(block)) {
       if (own !== undefined && isInBlockQueue(block, own.index)) visit.task(own);
     }
   }

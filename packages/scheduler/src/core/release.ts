@@ -4,7 +4,7 @@ import { dropHolder, holderOf } from './coordination/sessions.ts';
 import { forgetUnused } from './functions.ts';
 import { shrinkMemory } from './memory-growth.ts';
 import { observe, observedClient } from './observations.ts';
-import { flagsOf, setFlags, WANTED } from './state.ts';
+import { flagsOf, recordAt, setFlags, WANTED } from './state.ts';
 import type { Block, ClientState, Submission, TaskState } from './state.ts';
 import { taskOf } from './submission.ts';
 import type { Tables } from './tables.ts';
@@ -62,7 +62,7 @@ export function cancelRange(
       const index = dropWant(client, submission, id);
       if (index === null) continue;
       tables.outbox.cancelled(client, id, reason);
-      const task = submission.block.tasks[index];
+      const task = recordAt(submission.block, index);
       if (task === undefined) reconsider(tables, submission.block, index);
       else affected.push(task);
     }
@@ -105,7 +105,7 @@ function dropWant(client: ClientState, submission: Submission, id: number): numb
     if ((flags & WANTED) === 0) return null;
     setFlags(block, index, flags & ~WANTED);
   } else {
-    const task = block.tasks[index];
+    const task = recordAt(block, index);
     const left = task?.wants?.filter((want) => want.client !== client || want.id !== id);
     if (task === undefined || left?.length === task.wants?.length) return null;
     task.wants = left === undefined || left.length === 0 ? null : left;
@@ -116,7 +116,7 @@ function dropWant(client: ClientState, submission: Submission, id: number): numb
 }
 
 function reconsider(tables: Tables, block: Block, index: number): void {
-  const task = block.tasks[index];
+  const task = recordAt(block, index);
   if (task === undefined) forgetUnmade(tables, block, index);
   else review(tables, task);
 }

@@ -3,7 +3,7 @@ import { invariant } from '@farm/protocol/core';
 
 import { findTask } from './blocks.ts';
 import { eachItem, withItem, withoutItem } from './collections/one-or-many.ts';
-import { WorkerState } from './state.ts';
+import { recordsOf, WorkerState } from './state.ts';
 import type { Block, TaskState } from './state.ts';
 import type { Tables } from './tables.ts';
 import { ValueArena } from './values.ts';
@@ -84,7 +84,7 @@ function dropValue(tables: Tables, task: TaskState): void {
 
 function compactValues({ lone }: Tables, block: Block, sparse: ValueArena): void {
   const packed = new ValueArena(block.count, lone);
-  for (const task of block.tasks) {
+  for (const task of recordsOf(block)) {
     if (task === undefined || task.valueAt < 0) continue;
     const value = sparse.get(task.valueAt, task.size);
     task.valueAt = packed.add(value, 0, task.size);

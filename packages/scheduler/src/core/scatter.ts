@@ -13,7 +13,7 @@ import { generationOf } from './order.ts';
 import type { PendingScatter } from './pending-scatters.ts';
 import { copy, hasMemoryFor } from './replication.ts';
 import { internRequirement, isNamedBy } from './requirements.ts';
-import { Block, FunctionState, TaskState } from './state.ts';
+import { Block, FunctionState, recordAt, setRecord, TaskState } from './state.ts';
 import type { ClientState, WorkerState } from './state.ts';
 import { addWant, findNamingFault } from './submission.ts';
 import type { Tables } from './tables.ts';
@@ -54,7 +54,7 @@ export function takeScatter(tables: Tables, client: ClientState, message: Scatte
   }
   const taken = keysTaken(tables, naming);
   const place = taken === undefined ? undefined : findKey(tables, taken);
-  const isRefused = place !== undefined && place.block.tasks[place.index]?.state !== 'erred';
+  const isRefused = place !== undefined && recordAt(place.block, place.index)?.state !== 'erred';
   const requirement = internRequirement(tables, NO_NEED);
   if (typeof requirement === 'string') return requirement;
   const block = new Block({
@@ -80,7 +80,7 @@ export function takeScatter(tables: Tables, client: ClientState, message: Scatte
   for (let index = 0; index < count; index++) {
     const end = u32At(message.endsColumn, index);
     const task = new TaskState(block, index, 'released');
-    block.tasks[index] = task;
+    setRecord(block, index, task);
     task.size = end - start;
     if (isRefused) {
       const why = `key ${taken} is in use for another task: choose another, or release that task`;

@@ -147,8 +147,12 @@ export class Block {
   readonly naming: Naming;
   values: ValueArena | null = null;
   readonly requirement: Requirement;
-  /** Tasks that have needed a record of their own so far. */
-  readonly tasks: (TaskState | undefined)[];
+  /**
+   * Tasks that have needed a record of their own so far: that of a block of one, and those of others.
+   * Use {@link recordAt}, {@link setRecord} and {@link recordsOf}.
+   */
+  task: TaskState | undefined = undefined;
+  readonly tasks: (TaskState | undefined)[] | null;
   /** Tasks that are not forgotten. */
   alive: number;
   /** Of a block of one perhaps shared with others. Use {@link argStart} and {@link argEnd}. */
@@ -232,7 +236,7 @@ export class Block {
     this.flags = count === 1 ? null : new Uint8Array(count).fill(WANTED);
     this.owner = fields.owner;
     this.ownerFirst = fields.ownerFirst;
-    this.tasks = new Array<TaskState | undefined>(count);
+    this.tasks = count === 1 ? null : new Array<TaskState | undefined>(count);
     this.alive = count;
     this.cursor = count;
   }
@@ -247,6 +251,23 @@ export function flagsOf(block: Block, index: number): number {
 export function setFlags(block: Block, index: number, flags: number): void {
   if (block.flags === null) block.flag = flags;
   else block.flags[index] = flags;
+}
+
+/** The record of a block's task; undefined where it has none. */
+export function recordAt({ task, tasks }: Block, index: number): TaskState | undefined {
+  if (tasks !== null) return tasks[index];
+  return index === 0 ? task : undefined;
+}
+
+/** Gives a block's task a record, or takes it away. */
+export function setRecord(block: Block, index: number, task: TaskState | undefined): void {
+  if (block.tasks === null) block.task = task;
+  else block.tasks[index] = task;
+}
+
+/** The records of all tasks of a block, by index; undefined, or nothing at all, where there is none. */
+export function recordsOf({ task, tasks }: Block): readonly (TaskState | undefined)[] {
+  return tasks ?? [task];
 }
 
 /** Where in `block.args` the arguments of task `index` begin. */

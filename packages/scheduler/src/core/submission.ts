@@ -10,7 +10,16 @@ import { observe, observedClient } from './observations.ts';
 import { enqueueBlock } from './queueing.ts';
 import { valueOf } from './replicas.ts';
 import { internRequirement } from './requirements.ts';
-import { argEnd, argStart, Block, flagsOf, TaskState, WANTED } from './state.ts';
+import {
+  argEnd,
+  argStart,
+  Block,
+  flagsOf,
+  recordAt,
+  setRecord,
+  TaskState,
+  WANTED,
+} from './state.ts';
 import type { ClientState, FunctionState, Submission } from './state.ts';
 import type { Tables } from './tables.ts';
 import { recordOf, review, troubleOf } from './transitions.ts';
@@ -44,7 +53,7 @@ export function taskOf(client: ClientState, id: number): TaskState | null {
   const { block, offset, first, isOwner } = submission;
   const index = offset + id - first;
   if (isOwner) return (flagsOf(block, index) & WANTED) === 0 ? null : recordOf(block, index);
-  const task = block.tasks[index];
+  const task = recordAt(block, index);
   const isWanted = task?.wants?.some((want) => want.client === client && want.id === id);
   return task !== undefined && isWanted === true ? task : null;
 }
@@ -94,7 +103,7 @@ function create(tables: Tables, client: ClientState, message: Submit, fn: Functi
   if (refusal !== null || hasDependencies) {
     for (let index = 0; index < count; index++) {
       const task = new TaskState(block, index, 'released');
-      block.tasks[index] = task;
+      setRecord(block, index, task);
       if (refusal !== null) refuse(task, refusal);
       else connect(client, task, message);
       review(tables, task);
@@ -156,13 +165,14 @@ function isSame(client: ClientState, task: TaskState, message: Submit): boolean 
 
 function isErredKey(tables: Tables, key: string): boolean {
   const place = findKey(tables, key);
-  return place?.block.tasks[place.index]?.state === 'erred';
+  return place !== undefined && recordAt(place.block, place.index)?.state === 'erred';
 }
 
 /** The block of the running task that submits; null where none does. */
 function parentOf(tables: Tables, { parent }: Submit): Block | null {
   const place = parent === null ? undefined : findKey(tables, parent);
-  return place?.block.tasks[place.index]?.state === 'processing' ? place.block : null;
+  if (place === undefined) return null;
+  return recordAt(place.block, place.index)?.state === 'processing' ? place.block : null;
 }
 
 /** A new task can never run. */

@@ -17,7 +17,17 @@ import { addHolder, freeResult, isHeld, keepValue } from './replicas.ts';
 import { forgetCopies, noteSurplus } from './replication.ts';
 import { whyTooLarge } from './input-size.ts';
 import { shrinkMemory } from './memory-growth.ts';
-import { flagsOf, GONE, requirementOf, setFlags, TaskState, Trouble, WANTED } from './state.ts';
+import {
+  flagsOf,
+  GONE,
+  recordAt,
+  requirementOf,
+  setFlags,
+  setRecord,
+  TaskState,
+  Trouble,
+  WANTED,
+} from './state.ts';
 import type { Assignment, Block, ClientState, Requirement, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 import { StateTable } from './task-states.ts';
@@ -101,11 +111,11 @@ export function eachWant(task: TaskState, visit: (client: ClientState, id: numbe
 
 /** The record of a block's task, made where it has none; null where the task is forgotten. */
 export function recordOf(block: Block, index: number): TaskState | null {
-  const task = block.tasks[index];
+  const task = recordAt(block, index);
   if (task !== undefined) return task;
   if ((flagsOf(block, index) & GONE) !== 0) return null;
   const made = new TaskState(block, index, readyState(block.requirement));
-  block.tasks[index] = made;
+  setRecord(block, index, made);
   block.unmade -= 1;
   return made;
 }
@@ -304,7 +314,7 @@ function releasedToForgotten(tables: Tables, task: TaskState): void {
   countTasks(tables, block, 'released', 'forgotten', 1);
   tell(tables, block, index, 'released', 'forgotten', null, null);
   task.state = 'forgotten';
-  block.tasks[index] = undefined;
+  setRecord(block, index, undefined);
   markGone(tables, block, index);
 }
 

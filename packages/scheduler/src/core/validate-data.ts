@@ -2,6 +2,7 @@ import { invariant } from '@farm/protocol/core';
 
 import { hasItem } from './collections/one-or-many.ts';
 import { heldBy } from './replicas.ts';
+import { recordsOf } from './state.ts';
 import type { WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 
@@ -56,7 +57,7 @@ export function validateData(tables: Tables): void {
   invariant(bytes === tables.scatters.bytes, `${bytes} bytes arrive, counted otherwise`);
   const delayed = new Set(tables.delays.items().map(({ task }) => task));
   for (const block of tables.blocks) {
-    for (const task of block.tasks) {
+    for (const task of recordsOf(block)) {
       if (task === undefined || (task.trouble?.delayedUntilMs ?? null) === null) continue;
       invariant(task.state === 'waiting', `${task.key} is held back, and is ${task.state}`);
       invariant(delayed.has(task), `${task.key} is held back for ever`);

@@ -12,7 +12,7 @@ import { hasCapacity, isNamedBy } from './requirements.ts';
 import { isInTheWay } from './reservation.ts';
 import type { Span } from './spans.ts';
 import { heldBy } from './replicas.ts';
-import { flagsOf, GONE, requirementOf, WANTED } from './state.ts';
+import { flagsOf, GONE, recordAt, recordsOf, requirementOf, WANTED } from './state.ts';
 import type { Assignment, Block, Requirement, TaskState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
 import { isNeeded, isUnfinished } from './transitions.ts';
@@ -52,7 +52,7 @@ export function validateTables(tables: Tables): void {
     byPrefix.set(prefix, addCounts(byPrefix.get(prefix) ?? noTasks(), own));
     const { span } = block;
     if (span !== null) bySpan.set(span, addCounts(bySpan.get(span) ?? noTasks(), own));
-    for (const task of block.tasks) {
+    for (const task of recordsOf(block)) {
       if (task === undefined) continue;
       validateTask(tables, task);
       const asked = task.trouble?.requirement ?? null;
@@ -100,7 +100,7 @@ function validateBlock(
   let alive = 0;
   let unmade = 0;
   for (let index = 0; index < block.count; index++) {
-    const task = block.tasks[index];
+    const task = recordAt(block, index);
     const isGone = (flagsOf(block, index) & GONE) !== 0;
     invariant(!isGone || task === undefined, `${naming.key} ${index} is gone and has a record`);
     if (isGone) continue;
@@ -307,7 +307,8 @@ function validateClients(tables: Tables): void {
       let found = 0;
       for (let at = 0; at < count; at++) {
         if (isOwner) found += flagsOf(block, offset + at) & WANTED;
-        else if (block.tasks[offset]?.wants?.some((want) => want.id === first) === true) found += 1;
+        else if (recordAt(block, offset)?.wants?.some((want) => want.id === first) === true)
+          found += 1;
       }
       invariant(found === alive && alive > 0, `futures from ${first}: ${found}, counted ${alive}`);
       invariant(!isOwner || block.owner === client, `futures from ${first} are not the client's`);
