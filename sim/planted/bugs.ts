@@ -324,7 +324,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     what: 'a task that left the queue is placed all the same (dask #7348)',
     core: 'scheduler',
     file: 'queueing.ts',
-    find: 'task.entry = null;\n  removed(',
+    find: 'task.ticket = 0;\n  removed(',
     replace: 'removed(',
   },
   {

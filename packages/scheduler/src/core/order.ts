@@ -30,15 +30,16 @@ export function comesBefore(a: QueueEntry, b: QueueEntry): boolean {
   return a.place < b.place;
 }
 
-/** The place of a task among the ready ones. */
-export function entryOf(task: TaskState): QueueEntry {
-  const { block, depth } = task;
-  return new QueueEntry(block, task, task.rank, depth);
+/** A new place of a task among the ready ones. One that it had counts no more. */
+export function entryOf(tables: Tables, task: TaskState, depth: number = task.depth): QueueEntry {
+  const { block, rank } = task;
+  task.ticket = tables.nextTicket++;
+  return new QueueEntry(block, task, task.ticket, { rank, depth });
 }
 
 /** The place of a whole block: after all that its tasks have made ready. */
 export function entryOfBlock(block: Block): QueueEntry {
-  return new QueueEntry(block, null, block.first + block.count - 1, -1);
+  return new QueueEntry(block, null, 0, { rank: block.first + block.count - 1, depth: -1 });
 }
 
 /**
@@ -86,10 +87,10 @@ export function rankBehind(block: Block, task: TaskState): void {
 }
 
 /** A result waits for others until `dependent` can use it: those that are ready are next. */
-export function hastenInputs(task: TaskState, dependent: TaskState): void {
+export function hastenInputs(tables: Tables, task: TaskState, dependent: TaskState): void {
   if (itemCount(task.dependents) > DEPENDENTS_MAX) return;
   const holder = firstItem(task.holders);
-  hasten(dependent, { rank: task.rank, holder, first: dependent }, HASTENED_MAX);
+  hasten(tables, dependent, { rank: task.rank, holder, first: dependent }, HASTENED_MAX);
 }
 
 /** Whether a result of the task is an input of another task. */
@@ -120,28 +121,33 @@ interface Haste {
   readonly first: TaskState;
 }
 
-function hasten(dependent: TaskState, haste: Haste, budget: number): number {
+function hasten(tables: Tables, dependent: TaskState, haste: Haste, budget: number): number {
   if (dependent.dependencies.length > INPUTS_MAX) return budget;
   const { rank, holder, first } = haste;
   let left = budget;
   for (const input of dependent.dependencies) {
     if (left <= 0) break;
     left -= 1;
-    if (input.rank > rank) input.rank = rank;
+    const isLate = input.rank > rank;
+    if (isLate) input.rank = rank;
     if (input.state === 'waiting') {
-      left = hasten(input, haste, left);
-    } else if (input.state === 'queued' && (input.entry === null || input.entry.rank > rank)) {
+      left = hasten(tables, input, haste, left);
+    } else if (isReady(input) && (input.ticket === 0 || isLate)) {
       const { homes } = input.block;
-      if (input.entry === null && homes !== null) {
+      if (input.ticket === 0 && homes !== null) {
         // What is used together directly is best made in one place.
         const isThere = holder !== undefined && isFit(holder, input.block.requirement);
         if (dependent === first && isThere) homes.hastenOn(holder, input.index);
         else homes.hasten(input.index);
         continue;
       }
-      input.entry = new QueueEntry(input.block, input, rank, 0);
-      requirementOf(input).queue.push(input.entry);
+      requirementOf(input).queue.push(entryOf(tables, input, 0));
     }
   }
   return left;
+}
+
+/** Whether it waits for a worker. */
+function isReady({ state }: TaskState): boolean {
+  return state === 'queued' || state === 'no-worker';
 }

@@ -7,8 +7,7 @@ import type { Tables } from './tables.ts';
 /** Puts a task that is ready into the queue of its requirement. */
 export function enqueue(tables: Tables, task: TaskState): void {
   const requirement = requirementOf(task);
-  task.entry = entryOf(task);
-  requirement.queue.push(task.entry);
+  requirement.queue.push(entryOf(tables, task));
   added(tables, task.block, requirement, 1);
 }
 
@@ -23,7 +22,7 @@ export function enqueueBlock(tables: Tables, block: Block): void {
 
 /** Takes a task out. Its entry stays and is skipped. */
 export function dequeue(tables: Tables, task: TaskState): void {
-  task.entry = null;
+  task.ticket = 0;
   removed(tables, requirementOf(task));
 }
 
@@ -42,7 +41,7 @@ export function headOf(requirement: Requirement): QueueEntry | null {
     const entry = requirement.queue.peek();
     if (entry === undefined) return null;
     const { task, block } = entry;
-    if (task === null ? nextInBlock(block) !== null : task.entry === entry) return entry;
+    if (task === null ? nextInBlock(block) !== null : task.ticket === entry.ticket) return entry;
     requirement.queue.pop();
   }
 }
@@ -59,7 +58,7 @@ export function nextInBlock(block: Block): number | null {
 export function isInBlockQueue(block: Block, index: number): boolean {
   const task = recordAt(block, index);
   if (task === undefined) return (flagsOf(block, index) & GONE) === 0;
-  return task.entry === null && (task.state === 'queued' || task.state === 'no-worker');
+  return task.ticket === 0 && (task.state === 'queued' || task.state === 'no-worker');
 }
 
 /** Visits what waits in a queue: tasks with a record one by one, those without by block. */
@@ -73,7 +72,7 @@ export function eachReadyTask(
   for (const entry of requirement.queue.items()) {
     const { task, block } = entry;
     if (task !== null) {
-      if (task.entry === entry) visit.task(task);
+      if (task.ticket === entry.ticket) visit.task(task);
       continue;
     }
     if (block.unmade > 0) visit.unmade(block);

@@ -106,6 +106,11 @@ export interface Requirement {
 export class QueueEntry {
   readonly block: Block;
   readonly task: TaskState | null;
+  /**
+   * By which a task knows which of its entries counts, a number of its own; 0 for a block's. The task
+   * does not refer to the entry, for why see `Outbox`.
+   */
+  readonly ticket: number;
   readonly priority: number;
   readonly generation: number;
   readonly nesting: number;
@@ -116,9 +121,15 @@ export class QueueEntry {
   /** Of those, the one with the lower number; twice that, and of a block one more than of all its tasks. */
   readonly place: number;
 
-  constructor(block: Block, task: TaskState | null, rank: number, depth: number) {
+  constructor(
+    block: Block,
+    task: TaskState | null,
+    ticket: number,
+    { rank, depth }: { readonly rank: number; readonly depth: number },
+  ) {
     this.block = block;
     this.task = task;
+    this.ticket = ticket;
     this.priority = block.priority;
     this.generation = block.generation;
     this.nesting = block.nesting;
@@ -378,8 +389,8 @@ export class TaskState {
   dependents: OneOrMany<TaskState> = null;
   holders: OneOrMany<WorkerState> = null;
   assignment: Assignment | null = null;
-  /** Own place in a queue; null while queued by the block's entry. */
-  entry: QueueEntry | null = null;
+  /** That of its own place in a queue; 0 where it has none, or is queued by the block's entry. */
+  ticket = 0;
   /** Where its value is in the block's arena; -1 where it is not kept. */
   valueAt = -1;
   /** Bytes of the result. */

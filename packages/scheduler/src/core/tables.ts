@@ -143,6 +143,7 @@ export class Tables {
 
   nextTask = 1;
   nextRun = 1;
+  nextTicket = 1;
   nextFunction = 1;
   nextBlock = 1;
   nextGeneration = 1;

@@ -177,7 +177,7 @@ function inputIsThere(tables: Tables, input: TaskState, dependent: TaskState): v
   if (dependent.state !== 'waiting') return;
   dependent.waitingOn -= 1;
   if (dependent.waitingOn === 0) review(tables, dependent);
-  else hastenInputs(input, dependent);
+  else hastenInputs(tables, input, dependent);
 }
 
 /** Tells all that want it; `value` from `start` to `end` where it is at hand. */

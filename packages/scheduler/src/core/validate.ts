@@ -160,10 +160,10 @@ function validateTask(tables: Tables, task: TaskState): void {
     invariant(missing === 0, `${key} is ${state} and lacks ${missing} dependencies`);
     const { fits } = requirementOf(task);
     invariant(fits.size > 0 === (state === 'queued'), `${key} is ${state} wrongly`);
-    const isQueued = task.entry !== null || task.index >= task.block.cursor;
-    invariant(isQueued && (task.entry !== null || isInBlockQueue(task.block, task.index)), key);
+    const isQueued = task.ticket !== 0 || task.index >= task.block.cursor;
+    invariant(isQueued && (task.ticket !== 0 || isInBlockQueue(task.block, task.index)), key);
   } else {
-    invariant(task.entry === null, `${key} is ${state} and has a place in a queue`);
+    invariant(task.ticket === 0, `${key} is ${state} and has a place in a queue`);
   }
   invariant((state === 'processing') === (assignment !== null), `${key} is ${state}, assigned`);
   if (assignment !== null) {
