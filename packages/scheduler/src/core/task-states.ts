@@ -1,9 +1,18 @@
 import type { TaskStateName } from '@farm/protocol/core';
 
-/** How many states there are. */
-const STATES = 8;
+/** In order of their numbers, see {@link numberOf}. */
+const STATES: readonly TaskStateName[] = [
+  'released',
+  'waiting',
+  'queued',
+  'no-worker',
+  'processing',
+  'memory',
+  'erred',
+  'forgotten',
+];
 
-/** A number of its own for each state, below {@link STATES}. */
+/** The place of a state among all. Not searched for. */
 function numberOf(state: TaskStateName): number {
   switch (state) {
     case 'released':
@@ -27,20 +36,15 @@ function numberOf(state: TaskStateName): number {
 
 /** What there is from some states to some others. Found by numbers: each step of a task asks. */
 export class StateTable<T> {
-  readonly #entries: (T | undefined)[] = Array.from({ length: STATES * STATES });
+  readonly #entries: readonly (T | undefined)[];
 
   constructor(
     entries: Readonly<Record<TaskStateName, Readonly<Partial<Record<TaskStateName, T>>>>>,
   ) {
-    // SAFE: the keys are names of states.
-    for (const from of Object.keys(entries) as TaskStateName[]) {
-      for (const to of Object.keys(entries[from]) as TaskStateName[]) {
-        this.#entries[numberOf(from) * STATES + numberOf(to)] = entries[from][to];
-      }
-    }
+    this.#entries = STATES.flatMap((from) => STATES.map((to) => entries[from][to]));
   }
 
   get(from: TaskStateName, to: TaskStateName): T | undefined {
-    return this.#entries[numberOf(from) * STATES + numberOf(to)];
+    return this.#entries[numberOf(from) * STATES.length + numberOf(to)];
   }
 }

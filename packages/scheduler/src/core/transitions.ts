@@ -35,7 +35,7 @@ import { beginRun } from './workload.ts';
 
 type Edge = (tables: Tables, task: TaskState) => void;
 
-const EDGES = new StateTable<Edge>({
+const EDGES: Readonly<Record<TaskStateName, Readonly<Partial<Record<TaskStateName, Edge>>>>> = {
   released: { waiting: releasedToWaiting, forgotten: releasedToForgotten },
   waiting: {
     queued: waitingToReady,
@@ -49,7 +49,8 @@ const EDGES = new StateTable<Edge>({
   memory: { released: memoryToReleased },
   erred: { released: erredToReleased },
   forgotten: {},
-});
+};
+const EDGE_TABLE = new StateTable(EDGES);
 
 /** Steps one `settle` may take for each task known, and some more: beyond, it runs in circles. */
 const STEPS_PER_TASK = 16;
@@ -67,7 +68,7 @@ export function settle(tables: Tables): void {
   let isBounded = false;
   for (let task = tables.reviews.pop(); task !== undefined; task = tables.reviews.pop()) {
     for (let to = nextState(task); to !== null; to = nextState(task)) {
-      const edge = EDGES.get(task.state, to);
+      const edge = EDGE_TABLE.get(task.state, to);
       // Its words are not put together for nothing.
       if (edge === undefined) invariant(false, `no edge from ${task.state} to ${to} (${task.key})`);
       if (stepsLeft-- <= 0) {
