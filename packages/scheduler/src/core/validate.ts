@@ -271,6 +271,11 @@ function validateRequirement(
   const { id, fits, preferred } = requirement;
   invariant(ready === requirement.ready, `${id}: ${ready} ready, counted ${requirement.ready}`);
   invariant(users === requirement.users, `${id}: ${users} users, counted ${requirement.users}`);
+  for (const { block, task, ticket, rank, generation } of requirement.queue.items()) {
+    if (task === null || task.ticket !== ticket) continue;
+    const isInOrder = rank === task.rank && generation === block.generation;
+    invariant(isInOrder, `${task.key} ranks otherwise than its place in the queue`);
+  }
   invariant(id === '' || users > 0, `${id} is needed by nobody`);
   for (const worker of fits) invariant(tables.accepting.has(worker), `${id} fits a stranger`);
   for (const worker of preferred) invariant(fits.has(worker), `${id} prefers a misfit`);
