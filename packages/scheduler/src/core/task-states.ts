@@ -1,7 +1,7 @@
 import type { TaskStateName } from '@farm/protocol/core';
 
-/** In order of their numbers, see {@link numberOf}. */
-const STATES: readonly TaskStateName[] = [
+/** All states, in order of their numbers: see {@link StateTable}. */
+export const TASK_STATES: readonly TaskStateName[] = [
   'released',
   'waiting',
   'queued',
@@ -41,10 +41,10 @@ export class StateTable<T> {
   constructor(
     entries: Readonly<Record<TaskStateName, Readonly<Partial<Record<TaskStateName, T>>>>>,
   ) {
-    this.#entries = STATES.flatMap((from) => STATES.map((to) => entries[from][to]));
+    this.#entries = TASK_STATES.flatMap((from) => TASK_STATES.map((to) => entries[from][to]));
   }
 
   get(from: TaskStateName, to: TaskStateName): T | undefined {
-    return this.#entries[numberOf(from) * STATES.length + numberOf(to)];
+    return this.#entries[numberOf(from) * TASK_STATES.length + numberOf(to)];
   }
 }

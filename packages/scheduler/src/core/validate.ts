@@ -1,5 +1,4 @@
 import { invariant } from '@farm/protocol/core';
-import type { TaskStateName } from '@farm/protocol/core';
 
 import { eachItem, hasItem } from './collections/one-or-many.ts';
 import { validateCoordination } from './coordination/validate.ts';
@@ -15,21 +14,11 @@ import { heldBy } from './replicas.ts';
 import { flagsOf, GONE, recordAt, recordsOf, requirementOf, WANTED } from './state.ts';
 import type { Assignment, Block, Requirement, TaskState, WorkerState } from './state.ts';
 import type { Tables } from './tables.ts';
+import { TASK_STATES } from './task-states.ts';
 import { isNeeded, isUnfinished } from './transitions.ts';
 import { validateData } from './validate-data.ts';
 import { validatePlugins } from './validate-plugins.ts';
 import { canTakeRuns, fitsNow, loadOf } from './workload.ts';
-
-const STATES: readonly TaskStateName[] = [
-  'released',
-  'waiting',
-  'queued',
-  'no-worker',
-  'processing',
-  'memory',
-  'erred',
-  'forgotten',
-];
 
 /**
  * Checks all that must hold between two `handle`s.
@@ -325,7 +314,7 @@ function validateClients(tables: Tables): void {
 }
 
 function addCounts(sums: TaskCounts, more: Readonly<TaskCounts>): TaskCounts {
-  for (const state of STATES) sums[state] += more[state];
+  for (const state of TASK_STATES) sums[state] += more[state];
   return sums;
 }
 
@@ -337,7 +326,7 @@ function validateSpan({ path, tasks }: Span, found: Readonly<TaskCounts>): void 
 function validatePrefixes(tables: Tables, found: ReadonlyMap<Prefix, TaskCounts>): void {
   for (const prefix of new Set([...found.keys(), ...tables.durations.latest()])) {
     const counts = found.get(prefix) ?? noTasks();
-    for (const state of STATES) {
+    for (const state of TASK_STATES) {
       const is = `${counts[state]} tasks of ${prefix.name} are ${state}`;
       invariant(counts[state] === prefix.counts[state], `${is}, counted ${prefix.counts[state]}`);
     }
