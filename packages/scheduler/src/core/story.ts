@@ -66,7 +66,8 @@ export class Story {
     for (let step = 0; step < length; step++) {
       const at = (oldest + step) % length;
       if (!this.#isAbout(at, key)) continue;
-      const [from, to] = [this.#froms[at], this.#tos[at]];
+      const from = this.#froms[at];
+      const to = this.#tos[at];
       if (from === undefined || to === undefined) continue;
       const run = this.#runs[at] ?? NO_RUN;
       found.push({

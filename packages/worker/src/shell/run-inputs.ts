@@ -18,7 +18,7 @@ export interface RunInputsOptions {
 }
 
 /**
- * The inputs of a run as an executor gets them: its own to take, shared, or to be copied.
+ * The inputs of a run as an executor gets them: its own to take, shared, or to be copied or mapped.
  *
  * @throws FarmError `ERR_INTERNAL` where one is not in memory.
  */

@@ -13,7 +13,7 @@ import { until } from './fake-scheduler.ts';
 const WORKER = { nthreads: 1, address: 'tcp://h:1' };
 
 /** A process that runs a line of JavaScript in place of a worker. */
-function stub(script: string): () => ReturnType<typeof spawn> {
+function workerThatRuns(script: string): () => ReturnType<typeof spawn> {
   return () => spawn(process.execPath, ['-e', script], { stdio: ['pipe', 'ignore', 'inherit'] });
 }
 
@@ -41,7 +41,7 @@ test('deaths of long ago do not count', () => {
 });
 
 test.each([0, 1, 2])('a worker that decides to end with %i ends the nanny so', async (code) => {
-  const spawnWorker = stub(`process.exit(${code})`);
+  const spawnWorker = workerThatRuns(`process.exit(${code})`);
   const nanny = new Nanny({
     worker: WORKER,
     isRestarting: true,
@@ -55,7 +55,7 @@ test.each([0, 1, 2])('a worker that decides to end with %i ends the nanny so', a
 test('a worker that crashes is replaced; one that is stopped is not', async () => {
   const pids: (number | undefined)[] = [];
   const spawnWorker = (): ReturnType<typeof spawn> => {
-    const child = stub('process.stdin.resume()')();
+    const child = workerThatRuns('process.stdin.resume()')();
     pids.push(child.pid);
     return child;
   };
@@ -145,7 +145,7 @@ describe('a worker whose main thread is stuck', () => {
 });
 
 test('without restarts the first crash ends it', async () => {
-  const spawnWorker = stub('process.kill(process.pid, "SIGKILL")');
+  const spawnWorker = workerThatRuns('process.kill(process.pid, "SIGKILL")');
   const nanny = new Nanny({
     worker: WORKER,
     isRestarting: false,
@@ -162,7 +162,9 @@ test.runIf(process.platform === 'linux')(
     const warnings: string[] = [];
     const logger = { ...silentLogger, error: (message: string) => warnings.push(message) };
     const worker = { ...WORKER, memoryLimitBytes: 150e6 };
-    const spawnWorker = stub('globalThis.hog = Buffer.alloc(250e6, 1); process.stdin.resume()');
+    const spawnWorker = workerThatRuns(
+      'globalThis.hog = Buffer.alloc(250e6, 1); process.stdin.resume()',
+    );
     const nanny = new Nanny({ worker, isRestarting: false, logger, spawnWorker });
     nanny.start();
     expect(await nanny.ended).toMatchObject({ reason: 'the worker was killed for its memory' });
@@ -182,7 +184,7 @@ test('a worker that wants to be restarted is, and that is no death', async () =>
       starts += 1;
       deaths.push(previousDeath);
       // More often than a worker may crash.
-      return stub(`process.exit(${starts < 8 ? 75 : 0})`)();
+      return workerThatRuns(`process.exit(${starts < 8 ? 75 : 0})`)();
     },
   });
   nanny.start();

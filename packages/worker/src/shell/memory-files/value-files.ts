@@ -1,6 +1,12 @@
 import { openFilePages } from './file-pages.ts';
 
 /**
+ * Open at once: each takes a descriptor of the process, which sockets and spill files need, too. Values
+ * past that are read and copied.
+ */
+export const VALUE_FILES_MAX = 512;
+
+/**
  * Files in memory that have the contents of values, by the memory of these: whoever has a value can give
  * others its file. One that nobody has closed is closed when the memory of the value is collected.
  */
@@ -8,8 +14,17 @@ const files = new WeakMap<ArrayBufferLike, number>();
 const collected = new FinalizationRegistry<number>((file) => close(file));
 const open = new Set<number>();
 
-/** From here on the value in this memory has a file. */
+/** Whether one more value may have a file. */
+export function mayKeepFile(): boolean {
+  return open.size < VALUE_FILES_MAX;
+}
+
+/** From here on the value in this memory has a file, unless too many have one: then it is closed. */
 export function keepFile(memory: ArrayBufferLike, file: number): void {
+  if (!mayKeepFile()) {
+    close(file);
+    return;
+  }
   files.set(memory, file);
   open.add(file);
   collected.register(memory, file, memory);

@@ -18,7 +18,12 @@ import { fileBytes, fileRegion, roomBytes } from '../../../src/shell/memory-file
 import { mapValue } from '../../../src/shell/memory-files/map-value.ts';
 import { ResultFiles } from '../../../src/shell/memory-files/result-files.ts';
 import { runInputs } from '../../../src/shell/run-inputs.ts';
-import { closeFileOf, fileOf, keepFile } from '../../../src/shell/memory-files/value-files.ts';
+import {
+  closeFileOf,
+  fileOf,
+  keepFile,
+  VALUE_FILES_MAX,
+} from '../../../src/shell/memory-files/value-files.ts';
 import { aDirectory, aHolder, anAsker, changed } from '../host-memory/local-transfer.ts';
 import { aValue } from '../host-memory/values.ts';
 import { aFileValue, hasMemoryFiles, noResultFiles, openResultFiles } from './file-values.ts';
@@ -172,6 +177,20 @@ describe.runIf(has)('a value in a file in memory', () => {
     expect(openResultFiles()).toBe(0);
     // What somebody still reads is there.
     expect(Buffer.compare(value ?? new Uint8Array(), aValue(SIZE))).toBe(0);
+  });
+
+  test('has one only while not too many have', () => {
+    const pages = thePages();
+    const memory = Array.from({ length: VALUE_FILES_MAX + 1 }, () => new ArrayBuffer(8));
+    for (const buffer of memory) keepFile(buffer, pages.make('farm-result-many', 4_096) ?? -1);
+    expect(openResultFiles()).toBe(VALUE_FILES_MAX);
+    expect(memory.map(fileOf).indexOf(undefined)).toBe(VALUE_FILES_MAX);
+    // No other value moves to one in vain.
+    const store = aStore(aValue(SIZE));
+    const value = store.get(1);
+    expect(store.inFile(1)).toBe(value);
+    for (const buffer of memory) closeFileOf(buffer);
+    expect(openResultFiles()).toBe(0);
   });
 
   test('that has been spilled leaves no file in memory', async () => {
